@@ -1,0 +1,79 @@
+"""Every attribute, event and span name that spanloom writes, once.
+
+GenAI names follow `open-telemetry/semantic-conventions-genai`, read at commit fe5608e (3 Aug 2026) with the
+later changes up to 9 Oct 2026; the constants inside `opentelemetry.semconv` are frozen and deprecated there.
+This module imports nothing, so the viewer can use it without OpenTelemetry.
+"""
+
+from typing import Final
+
+SEMCONV_COMMIT: Final = "fe5608e"
+
+# --- GenAI semantic conventions ------------------------------------------------------------------------------
+GEN_AI_OPERATION_NAME: Final = "gen_ai.operation.name"
+GEN_AI_PROVIDER_NAME: Final = "gen_ai.provider.name"
+GEN_AI_REQUEST_MODEL: Final = "gen_ai.request.model"
+GEN_AI_RESPONSE_MODEL: Final = "gen_ai.response.model"
+GEN_AI_RESPONSE_ID: Final = "gen_ai.response.id"
+GEN_AI_RESPONSE_FINISH_REASONS: Final = "gen_ai.response.finish_reasons"
+GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.response.time_to_first_chunk"
+GEN_AI_REQUEST_STREAM: Final = "gen_ai.request.stream"
+GEN_AI_USAGE_INPUT_TOKENS: Final = "gen_ai.usage.input_tokens"
+GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
+GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
+GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+GEN_AI_INPUT_MESSAGES: Final = "gen_ai.input.messages"
+GEN_AI_OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
+GEN_AI_SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
+GEN_AI_TOOL_DEFINITIONS: Final = "gen_ai.tool.definitions"
+GEN_AI_TOOL_NAME: Final = "gen_ai.tool.name"
+GEN_AI_TOOL_CALL_ID: Final = "gen_ai.tool.call.id"
+GEN_AI_TOOL_CALL_ARGUMENTS: Final = "gen_ai.tool.call.arguments"
+GEN_AI_TOOL_CALL_RESULT: Final = "gen_ai.tool.call.result"
+GEN_AI_AGENT_NAME: Final = "gen_ai.agent.name"
+GEN_AI_WORKFLOW_NAME: Final = "gen_ai.workflow.name"
+GEN_AI_CONVERSATION_ID: Final = "gen_ai.conversation.id"
+# Draft (semantic-conventions-genai PR 188); written only while `Config.draft_names` is on.
+GEN_AI_STEP_NAME: Final = "gen_ai.step.name"
+
+# --- Stable conventions --------------------------------------------------------------------------------------
+ERROR_TYPE: Final = "error.type"
+EXCEPTION_EVENT: Final = "exception"
+EXCEPTION_TYPE: Final = "exception.type"
+EXCEPTION_MESSAGE: Final = "exception.message"
+EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+
+# --- spanloom's own ------------------------------------------------------------------------------------------
+NODE_NAME: Final = "spanloom.node.name"
+STATUS: Final = "spanloom.status"  # "closed" | "cancelled" | "exited": ended early, and no error
+INPUT: Final = "spanloom.input"
+OUTPUT: Final = "spanloom.output"
+STATE_CHANGED_KEYS: Final = "spanloom.state.changed_keys"
+STATE_CHANGES: Final = "spanloom.state.changes"
+RETRY_EVENT: Final = "spanloom.retry"  # on the node span, one per failed attempt
+RETRY_DELAY: Final = "spanloom.retry.delay"  # seconds slept before the next attempt
+LINK_KIND: Final = "spanloom.link.kind"  # "trigger": the span that led here
+
+# --- PocketFlow ----------------------------------------------------------------------------------------------
+POCKETFLOW_NODE_CLASS: Final = "pocketflow.node.class"
+POCKETFLOW_NODE_INDEX: Final = "pocketflow.node.index"
+POCKETFLOW_STEP: Final = "pocketflow.step"
+POCKETFLOW_PHASE: Final = "pocketflow.phase"
+POCKETFLOW_ACTION: Final = "pocketflow.action"
+POCKETFLOW_NEXT: Final = "pocketflow.next"
+POCKETFLOW_PARAMS: Final = "pocketflow.params"
+POCKETFLOW_RETRY_ATTEMPT: Final = "pocketflow.retry.attempt"
+POCKETFLOW_RETRY_MAX: Final = "pocketflow.retry.max"
+POCKETFLOW_RETRY_COUNT: Final = "pocketflow.retry.count"
+POCKETFLOW_FALLBACK: Final = "pocketflow.fallback"
+POCKETFLOW_BATCH_INDEX: Final = "pocketflow.batch.index"
+POCKETFLOW_BATCH_SIZE: Final = "pocketflow.batch.size"
+POCKETFLOW_NO_SUCCESSOR_EVENT: Final = "pocketflow.no_successor"
+POCKETFLOW_SUCCESSORS: Final = "pocketflow.successors"
+
+# --- Operation names (values of gen_ai.operation.name) ---------------------------------------------------------
+OP_INVOKE_WORKFLOW: Final = "invoke_workflow"
+OP_INVOKE_AGENT: Final = "invoke_agent"
+OP_RUN_STEP: Final = "run_step"
+OP_CHAT: Final = "chat"
+OP_EXECUTE_TOOL: Final = "execute_tool"
