@@ -1,0 +1,58 @@
+"""OpenTelemetry instrumentation for PocketFlow: every flow, node, phase, attempt, batch item and edge as spans.
+
+    from spanloom_pocketflow import PocketFlowInstrumentor
+
+    PocketFlowInstrumentor().instrument()
+
+or without a line of code: `opentelemetry-instrument python app.py`, `spanloom run app.py`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from spanloom.instrument import GatedInstrumentor, Patches, Telemetry, active, on_import
+from spanloom_pocketflow._patch import patch
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from types import ModuleType
+
+__all__ = ["PocketFlowInstrumentor"]
+
+_DEPENDENCIES: Final = ("pocketflow >= 0.0.1",)
+
+
+class PocketFlowInstrumentor(GatedInstrumentor):
+    """Traces PocketFlow (0.0.1 and later), or a copy of its source under another import name.
+
+    `instrument(tracer_provider=None, config=None)` wraps PocketFlow's own methods on their classes, now if
+    PocketFlow is imported and else when it is; nodes and flows may exist already. `uninstrument()` restores them.
+    """
+
+    _patches: Patches | None = None
+
+    def instrumentation_dependencies(self) -> Collection[str]:
+        """What the version gate asks for."""
+        return _DEPENDENCIES
+
+    def copies(self) -> bool:
+        """Whether `SPANLOOM_POCKETFLOW_MODULES` names a copy, which no installed version says anything about."""
+        return active().pocketflow_modules != ("pocketflow",)
+
+    def _instrument(self, **kwargs: Any) -> None:
+        config = kwargs.get("config")
+        telemetry = Telemetry.create(__name__, kwargs.get("tracer_provider"), config)
+        patches = self._patches = Patches()
+
+        def patch_once(module: ModuleType) -> None:
+            if self._patches is patches:  # not uninstrumented (and perhaps instrumented anew) in the meantime
+                patch(module, telemetry, patches)
+
+        for module in telemetry.config.pocketflow_modules:
+            on_import(module, patch_once)
+
+    def _uninstrument(self, **kwargs: Any) -> None:
+        if self._patches is not None:
+            self._patches.restore()
+            self._patches = None

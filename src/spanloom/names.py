@@ -56,6 +56,7 @@ LINK_KIND: Final = "spanloom.link.kind"  # "trigger": the span that led here
 
 # --- PocketFlow ----------------------------------------------------------------------------------------------
 POCKETFLOW_NODE_CLASS: Final = "pocketflow.node.class"
+POCKETFLOW_NODE_TYPE: Final = "pocketflow.node.type"
 POCKETFLOW_NODE_INDEX: Final = "pocketflow.node.index"
 POCKETFLOW_STEP: Final = "pocketflow.step"
 POCKETFLOW_PHASE: Final = "pocketflow.phase"

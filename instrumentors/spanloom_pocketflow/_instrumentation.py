@@ -1,0 +1,263 @@
+"""What happens when a PocketFlow method is called: which scope opens, and with which facts."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
+
+from spanloom.instrument import Begun, Scope, Telemetry, current_scope, names
+from spanloom_pocketflow._describe import Facts, facts, size_of
+from spanloom_pocketflow._scopes import (
+    Attempt,
+    Attempts,
+    BatchPrep,
+    Fallback,
+    Orchestra,
+    Phase,
+    Place,
+    Unit,
+    unit_of,
+)
+from spanloom_pocketflow._standins import (
+    AloneStandIn,
+    AsyncRunStandIn,
+    BatchFlowStandIn,
+    ExecStandIn,
+    FlowStandIn,
+    RunStandIn,
+)
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from opentelemetry.util.types import AttributeValue
+
+_PASS: Final = nullcontext()
+
+
+class Batch:
+    """One `_exec` of a batch node: PocketFlow calls the single-item `_exec` of the same node once per item."""
+
+    __slots__ = ("_next", "_token", "size", "subject")
+
+    current: ContextVar[Batch | None] = ContextVar("spanloom_pocketflow_batch", default=None)
+
+    def __init__(self, subject: object, size: int | None) -> None:
+        self.subject = subject
+        self.size = size
+        self._next = 0
+        self._token: Token[Batch | None] | None = None
+
+    def take(self) -> int:
+        """The index of the item that begins now (items begin in order, also under `asyncio.gather`)."""
+        index = self._next
+        self._next += 1
+        return index
+
+    def __enter__(self) -> None:
+        self._token = Batch.current.set(self)
+
+    def __exit__(self, exc_type: object, exc: object, tb: object) -> None:
+        token, self._token = self._token, None
+        if token is not None:
+            try:
+                Batch.current.reset(token)
+            except ValueError:  # a coroutine closed from another context: nothing of ours is current there
+                return
+
+
+class _Inside:
+    """PocketFlow's own `_run` executes for a unit that an outer call has opened."""
+
+    __slots__ = ("_unit",)
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+
+    def __enter__(self) -> None:
+        self._unit.inside = True
+
+    def __exit__(self, exc_type: object, exc: object, tb: object) -> None:
+        self._unit.inside = False
+
+
+class Instrumentation:
+    """PocketFlow's methods (of one module: the package or a copy of it) as spans."""
+
+    def __init__(self, telemetry: Telemetry, module: ModuleType) -> None:
+        self._telemetry = telemetry
+        self._module = module.__name__
+        self._base: type = module.BaseNode
+        self._phases = telemetry.config.pocketflow_phases
+        self._facts: WeakKeyDictionary[type, Facts] = WeakKeyDictionary()
+        self.execs: set[object] = set()  # the wrapped framework `_exec` functions
+        self._empty = {
+            value
+            for cls in vars(module).values()
+            if isinstance(cls, type) and issubclass(cls, self._base)
+            for name, value in vars(cls).items()
+            if name.removesuffix("_async") in ("prep", "exec", "exec_fallback", "post")
+        }
+
+    def is_node(self, value: object) -> bool:
+        """Whether `value` is a node or flow of this PocketFlow."""
+        return isinstance(value, self._base)
+
+    # -- calls of wrapped methods: what to run them in, and with which `self` -----------------------------------
+
+    def begin_alone(self, node: Any, *args: Any, **kwargs: Any) -> Begun:
+        """`BaseNode.run`, `AsyncNode.run_async`."""
+        return Begun(_PASS, (AloneStandIn(self, node), *args))
+
+    def begin_run(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
+        """`_run` of a node or flow."""
+        return self._run(RunStandIn, node, args, kwargs)
+
+    def begin_run_async(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
+        """`_run_async` of a node or flow."""
+        return self._run(AsyncRunStandIn, node, args, kwargs)
+
+    def begin_batch_flow(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
+        """`_run` or `_run_async` of a batch flow."""
+        return self._run(BatchFlowStandIn, node, args, kwargs)
+
+    def _run(
+        self, stand_in: type[RunStandIn], node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Begun | None:
+        scope = current_scope()
+        if isinstance(scope, Unit) and scope.subject is node and not scope.inside:
+            # opened where the flow or `run` called the node, before an override of the user's
+            return Begun(_Inside(scope), (stand_in(self, node, scope), *args)) if scope.recording else None
+        unit = self.unit(node, args[0] if args else kwargs.get("shared"), None)
+        if not unit.recording:
+            return Begun(unit, (node, *args))
+        unit.inside = True
+        return Begun(unit, (stand_in(self, node, unit), *args))
+
+    def begin_orch(self, flow: Any, *args: Any, **kwargs: Any) -> Begun | None:
+        """`_orch` or `_orch_async` of a flow."""
+        scope = current_scope()
+        unit = scope if isinstance(scope, Unit) else None
+        if unit is not None and not unit.recording:
+            return None
+        orchestra = Orchestra(unit)
+        return Begun(orchestra, (FlowStandIn(self, flow, orchestra), *args))
+
+    def begin_exec(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
+        """`_exec` for one item (the only one, outside batch nodes)."""
+        unit = unit_of(node)
+        if unit is not None and not unit.recording:
+            return None
+        batch = Batch.current.get()
+        index = batch.take() if batch is not None and batch.subject is node else None
+        name = self.facts(type(node)).name
+        return Begun(_PASS, (ExecStandIn(self, node, name, Attempts(unit, index)), *args))
+
+    def begin_batch(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
+        """`_exec` of a batch node: the items go through `begin_exec`."""
+        unit = unit_of(node)
+        if unit is not None:
+            if not unit.recording:
+                return None
+            unit.sized(args[0] if args else None)
+        return Begun(Batch(node, size_of(args[0] if args else None)), (node, *args))
+
+    # -- scopes -----------------------------------------------------------------------------------------------
+
+    def facts(self, cls: type) -> Facts:
+        """The facts of a class, worked out once and forgotten with it."""
+        found = self._facts.get(cls)
+        if found is None:
+            found = self._facts[cls] = facts(cls, self._module, draft=self._telemetry.config.draft_names)
+        return found
+
+    def unit(self, node: Any, shared: object, place: Place | None) -> Unit:
+        """A node or flow begins."""
+        return Unit(self._telemetry, node, self.facts(type(node)), shared, place).begin()
+
+    def parameter_set(self, batch: Unit, index: int, shared: object = None, params: object = None) -> Unit:
+        """A batch flow begins its loop for one set of parameters."""
+        extra: dict[str, AttributeValue] = {names.POCKETFLOW_BATCH_INDEX: index}
+        if batch.batch_size is not None:
+            extra[names.POCKETFLOW_BATCH_SIZE] = batch.batch_size
+        unit = Unit(self._telemetry, None, batch.facts, shared, None).begin(extra)
+        if self._telemetry.capture.params and unit.recording:
+            _set(unit, names.POCKETFLOW_PARAMS, self._telemetry.capture.json(params))
+        return unit
+
+    def phase(self, unit: Unit, phase: str, method: Any) -> Phase | None:
+        """`prep` or `post`; None where the user wrote none, or wants none."""
+        if phase not in self._phases or self._is_empty(method):
+            return None
+        keeps = phase == "prep" and self._telemetry.capture.io
+        return self._open(Phase(self._telemetry, keeps_output=keeps), phase, unit.facts.name, {})
+
+    def batch_prep(self, unit: Unit, method: Any) -> Phase | None:
+        """`prep` of a batch flow."""
+        if self._is_empty(method):
+            return None
+        phase = BatchPrep(self._telemetry, unit, keeps_output=self._telemetry.capture.io)
+        return self._open(phase, "prep", unit.facts.name, {}) if "prep" in self._phases else phase
+
+    def own_exec(self, unit: Unit, method: Any, prep_res: object) -> Phase | None:
+        """An `_exec` of the user's: one span around it. PocketFlow's own shows its attempts instead."""
+        if "exec" not in self._phases or getattr(method, "__func__", None) in self.execs:
+            return None
+        phase = Phase(self._telemetry, keeps_output=self._telemetry.capture.io)
+        return self._given(self._open(phase, "exec", unit.facts.name, {}), prep_res)
+
+    def attempt(self, name: str, attempts: Attempts, method: Any, prep_res: object) -> Scope | None:
+        """One `exec`."""
+        attempts.next()
+        if self._is_empty(method):
+            return None
+        phase = Attempt(self._telemetry, attempts, keeps_output=self._telemetry.capture.io)
+        if "exec" not in self._phases:
+            return phase
+        attributes: dict[str, AttributeValue] = {}
+        if type(attempts.maximum) is int:
+            attributes[names.POCKETFLOW_RETRY_ATTEMPT] = attempts.number
+            attributes[names.POCKETFLOW_RETRY_MAX] = attempts.maximum
+        return self._given(self._open(phase, "exec", name, self._item(attempts, attributes)), prep_res)
+
+    def fallback(self, name: str, attempts: Attempts, method: Any, prep_res: object) -> Scope | None:
+        """`exec_fallback`; PocketFlow's own only raises what it is given."""
+        mine = not self._is_empty(method)
+        if mine or attempts.number > 1:
+            attempts.report()
+        if not mine:
+            return None
+        phase = Fallback(self._telemetry, attempts.unit, keeps_output=self._telemetry.capture.io)
+        if "exec" not in self._phases:
+            return phase
+        return self._given(self._open(phase, "exec_fallback", name, self._item(attempts, {})), prep_res)
+
+    def _item(self, attempts: Attempts, attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
+        if attempts.index is not None:
+            attributes[names.POCKETFLOW_BATCH_INDEX] = attempts.index
+            batch = Batch.current.get()
+            if batch is not None and batch.size is not None:
+                attributes[names.POCKETFLOW_BATCH_SIZE] = batch.size
+        return attributes
+
+    def _open(self, phase: Phase, kind: str, name: str, attributes: dict[str, AttributeValue]) -> Phase:
+        attributes[names.POCKETFLOW_PHASE] = kind
+        attributes[names.NODE_NAME] = name
+        phase.open(f"{kind} {name}", attributes)
+        return phase
+
+    def _given(self, phase: Phase, value: object) -> Phase:
+        if self._telemetry.capture.io and value is not None and phase.recording:
+            _set(phase, names.INPUT, self._telemetry.capture.json(value))
+        return phase
+
+    def _is_empty(self, method: Any) -> bool:
+        """Whether a phase is PocketFlow's own placeholder: nothing of the user's runs there, so there is no span."""
+        return getattr(method, "__func__", None) in self._empty
+
+
+def _set(scope: Scope, attribute: str, text: str | None) -> None:
+    if text is not None:
+        scope.span.set_attribute(attribute, text)

@@ -1,0 +1,56 @@
+"""Which of PocketFlow's methods are wrapped, and how a module is checked before it is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from spanloom.instrument import LOG, Patches, Telemetry
+from spanloom_pocketflow._instrumentation import Instrumentation
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+# (class, method) -> the `begin_*` of Instrumentation. A version that lacks one of them is patched without it.
+METHODS: Final = {
+    ("BaseNode", "run"): "begin_alone",
+    ("BaseNode", "_run"): "begin_run",
+    ("BaseNode", "_exec"): "begin_exec",
+    ("Node", "_exec"): "begin_exec",
+    ("BatchNode", "_exec"): "begin_batch",
+    ("Flow", "_run"): "begin_run",
+    ("Flow", "_orch"): "begin_orch",
+    ("BatchFlow", "_run"): "begin_batch_flow",
+    ("AsyncNode", "run_async"): "begin_alone",
+    ("AsyncNode", "_run_async"): "begin_run_async",
+    ("AsyncNode", "_exec"): "begin_exec",
+    ("AsyncBatchNode", "_exec"): "begin_batch",
+    ("AsyncParallelBatchNode", "_exec"): "begin_batch",
+    ("AsyncFlow", "_run_async"): "begin_run_async",
+    ("AsyncFlow", "_orch_async"): "begin_orch",
+    ("AsyncBatchFlow", "_run_async"): "begin_batch_flow",
+    ("AsyncParallelBatchFlow", "_run_async"): "begin_batch_flow",
+}
+
+
+def patch(module: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
+    """Wrap the methods of one PocketFlow module (the package, or a copy of its source).
+
+    Args:
+        module: the imported module.
+        telemetry: where spans go.
+        patches: remembers what was replaced.
+    """
+    if not isinstance(getattr(module, "BaseNode", None), type):
+        LOG.warning(
+            "%s has no class BaseNode, so it is not PocketFlow and is not traced. "
+            "If your copy of PocketFlow has another name, set SPANLOOM_POCKETFLOW_MODULES to it.",
+            module.__name__,
+        )
+        return
+    instrumentation = Instrumentation(telemetry, module)
+    for (owner_name, method), begin in METHODS.items():
+        owner = getattr(module, owner_name, None)
+        if isinstance(owner, type) and method in owner.__dict__:
+            wrapper = patches.wrap(owner, method, getattr(instrumentation, begin), "spans of PocketFlow nodes")
+            if method == "_exec":
+                instrumentation.execs.add(wrapper)

@@ -1,0 +1,227 @@
+"""Settings: one frozen object, and the only place in spanloom that reads the environment.
+
+(Exporters work without the rest of spanloom, so each reads its own few variables.)
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from spanloom.guard import LOG
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+CAPTURE_MESSAGE_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+CAPTURE: Final = "SPANLOOM_CAPTURE"
+CAPTURE_EXCEPTION_MESSAGES: Final = "SPANLOOM_CAPTURE_EXCEPTION_MESSAGES"
+MAX_VALUE_BYTES: Final = "SPANLOOM_MAX_VALUE_BYTES"
+REDACT: Final = "SPANLOOM_REDACT"
+REDACT_PATTERNS: Final = "SPANLOOM_REDACT_PATTERNS"
+DRAFT_NAMES: Final = "SPANLOOM_DRAFT_NAMES"
+POCKETFLOW_PHASES: Final = "SPANLOOM_POCKETFLOW_PHASES"
+POCKETFLOW_MODULES: Final = "SPANLOOM_POCKETFLOW_MODULES"
+JSONL_DIR: Final = "SPANLOOM_JSONL_DIR"
+
+DEFAULT_DIRECTORY: Final = ".spanloom"
+CAPTURE_KINDS: Final = frozenset({"io", "state", "params"})
+PHASES: Final = frozenset({"prep", "exec", "post"})
+MIN_VALUE_BYTES: Final = 256
+
+_TRUE: Final = frozenset({"true", "1", "yes", "on"})
+_FALSE: Final = frozenset({"false", "0", "no", "off"})
+_CONTENT_MODES: Final = {
+    "no_content": False,
+    "span_only": True,
+    "event_only": False,  # events of our own arrive with the metrics and events work; spans stay bare
+    "span_and_event": True,
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """What is on. Build it with `Config.from_environment()`; override single fields with `replace`.
+
+    Attributes:
+        content: record values (inputs, outputs, state, parameters) on spans.
+        capture: which kinds of content, of `CAPTURE_KINDS`; no effect while `content` is off.
+        exception_messages: record messages and stack traces of exceptions (the type always is).
+        max_value_bytes: upper bound of one captured value's JSON text, in UTF-8 bytes.
+        redact: apply the built-in redaction set (API keys, bearer tokens, credentials, e-mail, card numbers).
+        redact_patterns: further regular expressions; each match is replaced.
+        redactor: a callable `str -> str` applied last; if it raises, the value is dropped.
+        draft_names: write names that are still drafts of the GenAI conventions (`gen_ai.step.name`).
+        pocketflow_phases: which PocketFlow phases get spans, of `PHASES`.
+        pocketflow_modules: import names under which PocketFlow (or a copy of it) is patched.
+    """
+
+    content: bool = False
+    capture: frozenset[str] = CAPTURE_KINDS
+    exception_messages: bool = True
+    max_value_bytes: int = 16_384
+    redact: bool = True
+    redact_patterns: tuple[re.Pattern[str], ...] = ()
+    redactor: Callable[[str], str] | None = None
+    draft_names: bool = True
+    pocketflow_phases: frozenset[str] = PHASES
+    pocketflow_modules: tuple[str, ...] = ("pocketflow",)
+
+    def captures(self, kind: str) -> bool:
+        """Whether values of `kind` (of `CAPTURE_KINDS`) are recorded."""
+        return self.content and kind in self.capture
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> Config:
+        """Read every variable once. A wrong value is logged (one line, naming what is accepted) and ignored."""
+        return _Reader(os.environ if environ is None else environ).config(cls())
+
+    def replace(self, **changes: object) -> Config:
+        """A copy with `changes`; fields given as None keep their value.
+
+        Raises:
+            TypeError: an unknown field.
+        """
+        return dataclasses.replace(self, **{k: v for k, v in changes.items() if v is not None})  # pyright: ignore[reportArgumentType]  checked by the dataclass
+
+
+class _Reader:
+    """Parses the variables; every complaint goes through `reject`, so that all read alike."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+
+    def config(self, default: Config) -> Config:
+        content = self._content(default.content)
+        messages = self._flag(CAPTURE_EXCEPTION_MESSAGES, default.exception_messages)
+        patterns: tuple[re.Pattern[str], ...] = ()
+        try:
+            patterns = self._patterns(REDACT_PATTERNS)
+        except ValueError as exc:  # a pattern that does not redact would leak, so nothing is captured
+            LOG.warning("%s. Until then no content and no exception messages are captured.", exc)
+            content = messages = False
+        return Config(
+            content=content,
+            capture=self._names(CAPTURE, CAPTURE_KINDS, default.capture),
+            exception_messages=messages,
+            max_value_bytes=self._bytes(MAX_VALUE_BYTES, default.max_value_bytes),
+            redact=self._flag(REDACT, default.redact),
+            redact_patterns=patterns,
+            draft_names=self._flag(DRAFT_NAMES, default.draft_names),
+            pocketflow_phases=self._names(POCKETFLOW_PHASES, PHASES, default.pocketflow_phases),
+            pocketflow_modules=self._modules(POCKETFLOW_MODULES, default.pocketflow_modules),
+        )
+
+    def _get(self, name: str) -> str:
+        return self._environ.get(name, "").strip()
+
+    def _content(self, default: bool) -> bool:
+        text = self._get(CAPTURE_MESSAGE_CONTENT).lower()
+        if not text:
+            return default
+        if text in _TRUE or text in _FALSE:
+            return text in _TRUE
+        if text in _CONTENT_MODES:
+            return _CONTENT_MODES[text]
+        reject(CAPTURE_MESSAGE_CONTENT, text, "NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT, true, false", "NO_CONTENT")
+        return False  # the side on which nothing leaks
+
+    def _flag(self, name: str, default: bool) -> bool:
+        text = self._get(name).lower()
+        if text in _TRUE:
+            return True
+        if text in _FALSE:
+            return False
+        if text:
+            reject(name, text, "true, false", str(default).lower())
+        return default
+
+    def _bytes(self, name: str, default: int) -> int:
+        text = self._get(name)
+        if text.isascii() and text.isdigit() and int(text) >= MIN_VALUE_BYTES:
+            return int(text)
+        if text:
+            reject(name, text, f"a whole number of bytes, {MIN_VALUE_BYTES} or more", str(default))
+        return default
+
+    def _names(self, name: str, allowed: frozenset[str], default: frozenset[str]) -> frozenset[str]:
+        given = [part for part in (p.strip().lower() for p in self._get(name).split(",")) if part]
+        if not given or given == ["all"]:
+            return default
+        if given == ["none"]:
+            return frozenset()
+        unknown = sorted(set(given) - allowed)
+        if unknown:
+            reject(name, ",".join(unknown), f"all, none, or a list of {', '.join(sorted(allowed))}", "the rest of the list")
+        return frozenset(given) & allowed
+
+    def _modules(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
+        given = tuple(part for part in (p.strip() for p in self._get(name).split(",")) if part)
+        wrong = [part for part in given if not all(piece.isidentifier() for piece in part.split("."))]
+        if wrong:
+            reject(name, ",".join(wrong), "a list of import names such as pocketflow,myapp.flow", "the rest of the list")
+        return tuple(part for part in given if part not in wrong) or default
+
+    def _patterns(self, name: str) -> tuple[re.Pattern[str], ...]:
+        text = self._get(name)
+        if not text:
+            return ()
+        try:
+            sources: object = json.loads(text)
+        except ValueError:
+            sources = [text]  # one bare regular expression is what people write first
+        if not isinstance(sources, list):
+            sources = [text]
+        return compile_patterns((str(source) for source in sources), name)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  json
+
+
+def compile_patterns(sources: Iterable[str], name: str) -> tuple[re.Pattern[str], ...]:
+    """Compile regular expressions of the user's.
+
+    Args:
+        sources: the expressions.
+        name: the setting they came from, for the message.
+
+    Raises:
+        ValueError: one of them does not compile. A pattern that silently did not redact would leak.
+    """
+    compiled: list[re.Pattern[str]] = []
+    for source in sources:
+        try:
+            compiled.append(re.compile(source))
+        except re.error as exc:
+            raise ValueError(
+                f"{name}: {source!r} is not a regular expression ({exc}); give a JSON list of patterns "
+                f'such as ["ACME-[0-9]+"]'
+            ) from exc
+    return tuple(compiled)
+
+
+def reject(name: str, value: str, accepted: str, used: str) -> None:
+    """The one form in which a wrong setting is reported: variable, value, what is accepted, what is used."""
+    LOG.warning("%s=%s is not understood; accepted: %s. Using %s.", name, value, accepted, used)
+
+
+def trace_directory(environ: Mapping[str, str] | None = None) -> str:
+    """The folder of the JSONL traces: `SPANLOOM_JSONL_DIR`, else `.spanloom` below the working directory."""
+    return (os.environ if environ is None else environ).get(JSONL_DIR, "").strip() or DEFAULT_DIRECTORY
+
+
+class _Active:
+    config: Config | None = None
+
+
+def active() -> Config:
+    """The process's settings: what `spanloom.init` was given, else what the environment says."""
+    if _Active.config is None:
+        _Active.config = Config.from_environment()
+    return _Active.config
+
+
+def activate(config: Config | None) -> None:
+    """Make `config` the process's settings; None returns to the environment's. Instrumentors read it once."""
+    _Active.config = config

@@ -1,0 +1,159 @@
+"""What an instrumentor may import, besides `spanloom.genai`: the extension API.
+
+An instrumentor is a `BaseInstrumentor` of OpenTelemetry that holds one `Telemetry` and one `Patches`. Its describing
+functions are pure; everything with a lifetime goes through `Scope` and `wrap`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+from opentelemetry import trace
+from opentelemetry.instrumentation.dependencies import DependencyConflict, DependencyConflictError
+from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+from spanloom import names
+from spanloom.capture import Capture
+from spanloom.config import Config, active
+from spanloom.guard import LOG, guarded, swallow
+from spanloom.span import Scope, current_scope, error_type
+from spanloom.state import Snapshot
+from spanloom.wrapping import Begun, Switch, await_in, call_in, drive, drive_async, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from opentelemetry.trace import Tracer, TracerProvider
+
+__all__ = [
+    "LOG",
+    "BaseInstrumentor",
+    "Begun",
+    "Capture",
+    "Config",
+    "GatedInstrumentor",
+    "Patches",
+    "Scope",
+    "Snapshot",
+    "Telemetry",
+    "active",
+    "await_in",
+    "call_in",
+    "current_scope",
+    "drive",
+    "drive_async",
+    "error_type",
+    "guarded",
+    "names",
+    "on_import",
+    "swallow",
+    "wrap",
+]
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """Everything decided once, at `instrument()` time.
+
+    Attributes:
+        tracer: makes the spans.
+        config: the settings.
+        capture: turns values into attribute texts as the settings allow.
+    """
+
+    tracer: Tracer
+    config: Config
+    capture: Capture
+
+    @classmethod
+    def create(cls, name: str, tracer_provider: TracerProvider | None = None, config: Config | None = None) -> Telemetry:
+        """For the instrumentation scope `name` (the instrumentor's package); defaults are the process's own."""
+        from spanloom.version import VERSION
+
+        settings = config or active()
+        return cls(trace.get_tracer(name, VERSION, tracer_provider), settings, Capture(settings))
+
+
+class Patches:
+    """Replaced attributes of classes and modules, and the way back.
+
+    `restore` puts every original back. Where somebody wrapped our wrapper in the meantime it cannot be taken out
+    without losing theirs, so it stays and lets every call through.
+    """
+
+    def __init__(self) -> None:
+        self._switch = Switch()
+        self._done: list[tuple[Any, str, Any, Any]] = []
+
+    def wrap(self, owner: type | ModuleType, name: str, begin: Callable[..., Begun | None], lost: str) -> Any:
+        """Wrap the function `name` that `owner` itself defines; returns the wrapper."""
+        original = owner.__dict__[name]
+        wrapper = wrap(original, begin, lost, self._switch)
+        setattr(owner, name, wrapper)
+        self._done.append((owner, name, original, wrapper))
+        return wrapper
+
+    def restore(self) -> None:
+        """Undo everything, newest first."""
+        self._switch.on = False
+        while self._done:
+            owner, name, original, wrapper = self._done.pop()
+            if owner.__dict__.get(name) is wrapper:
+                setattr(owner, name, original)
+
+
+class GatedInstrumentor(BaseInstrumentor):
+    """A `BaseInstrumentor` whose version gate holds under `opentelemetry-instrument` too.
+
+    The loader passes `skip_dep_check=True` and looks only at extras of the whole distribution, so without this an
+    instrumentor whose framework is missing or too old would be switched on. The framework may be a copy inside
+    the program under another name; `copies` tells, and then no distribution is asked for.
+    """
+
+    def copies(self) -> bool:
+        """Whether the settings name modules other than the distribution's own."""
+        return False
+
+    def instrument(self, **kwargs: Any) -> Any:
+        """Switch on, once; a second call does nothing.
+
+        Args:
+            **kwargs: `tracer_provider` (default: the global one), `config` (a `spanloom.config.Config`, default:
+                the process's), and what the loader passes.
+
+        Raises:
+            DependencyConflictError: under the auto-instrumentation loader, which logs it and goes on.
+        """
+        if self.is_instrumented_by_opentelemetry:
+            return None
+        by_loader = kwargs.pop("skip_dep_check", False) or kwargs.get("raise_exception_on_conflict", False)
+        conflict: DependencyConflict | None = None if self.copies() else self._check_dependency_conflicts()
+        if conflict is not None and by_loader:
+            if not conflict.found:  # the loader tells this at DEBUG only
+                LOG.info("%s: %s", type(self).__name__, conflict)
+            raise DependencyConflictError(conflict)
+        if conflict is not None:
+            LOG.error("%s: %s Install or upgrade it: pip install '%s'", type(self).__name__, conflict, conflict.required)
+            return None
+        return super().instrument(skip_dep_check=True, **kwargs)
+
+    def uninstrument(self, **kwargs: Any) -> Any:
+        """Switch off and restore everything; without effect where it is not on."""
+        return super().uninstrument(**kwargs) if self.is_instrumented_by_opentelemetry else None
+
+
+def on_import(module: str, patch: Callable[[ModuleType], None]) -> None:
+    """Call `patch(module object)` when the program imports `module`; at once if it already has.
+
+    The framework is never imported for the program's sake: that would cost start-up time and could take another
+    copy than the one on the program's own path.
+    """
+
+    def guarded_patch(loaded: ModuleType) -> None:
+        with guarded(f"patch {module}", f"all spans of {module}"):
+            patch(loaded)
+
+    wrapt.register_post_import_hook(guarded_patch, module)

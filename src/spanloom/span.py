@@ -1,0 +1,240 @@
+"""The one life of a span: opened, made current, described, failed or closed.
+
+Everything in spanloom that opens a span does it with a `Scope`, from sync and async functions, generators, async
+generators and `with` blocks alike. A scope ends its span first and then restores the context, each guarded, so
+nothing stays open or current whatever happens in between.
+"""
+
+from __future__ import annotations
+
+import time
+from contextvars import ContextVar, Token
+from typing import TYPE_CHECKING, Any, Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace import Span, SpanKind, Status, StatusCode
+
+from spanloom import names
+from spanloom.guard import swallow
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import TracebackType
+
+    from opentelemetry.context import Context
+    from opentelemetry.util.types import Attributes, AttributeValue
+    from typing_extensions import Self
+
+    from spanloom.instrument import Telemetry
+
+# Ours besides OpenTelemetry's context: which scope runs. It travels with the same tasks and copied contexts.
+_current: ContextVar[Scope | None] = ContextVar("spanloom_scope", default=None)
+
+CLOSED: Final = "closed"
+CANCELLED: Final = "cancelled"
+EXITED: Final = "exited"
+
+
+def current_scope() -> Scope | None:
+    """The innermost scope that is current here, or None."""
+    return _current.get()
+
+
+class Scope:
+    """One span from open to close; a context manager that never swallows and never raises of its own.
+
+    Subclasses describe their span at its end in `describe`. Attributes:
+        span: the OpenTelemetry span (a non-recording one where it is not sampled).
+        recording: `span.is_recording()`, asked once. While False no payload is built.
+        parent: the scope that was current when this one was entered.
+        raised: exceptions of scopes below that already carry the `exception` event.
+        result: what the call returned, for `describe`.
+    """
+
+    __slots__ = ("_end_time", "_outcome", "_scope_token", "_telemetry", "_token", "parent", "raised", "recording", "result", "span")
+
+    # Exceptions that are a framework's control flow: the span closes as if the call had returned.
+    control_flow: tuple[type[BaseException], ...] = ()
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+        self.span: Span = trace.INVALID_SPAN
+        self.recording = False
+        self.parent: Scope | None = None
+        self.raised: list[BaseException] | None = None
+        self.result: Any = None
+        self._token: Token[Context] | None = None
+        self._scope_token: Token[Scope | None] | None = None
+        self._end_time: int | None = None
+        self._outcome: dict[str, AttributeValue] = {}
+
+    # -- the three moments ------------------------------------------------------------------------------------
+
+    def open(
+        self,
+        name: str,
+        attributes: Attributes = None,
+        *,
+        kind: SpanKind = SpanKind.INTERNAL,
+        links: Sequence[trace.Link] = (),
+    ) -> Self:
+        """Start the span under the current one. Not yet current: that is `enter`."""
+        try:
+            self.span = self._telemetry.tracer.start_span(name, None, kind, attributes, links)
+            self.recording = self.span.is_recording()
+        except Exception as exc:
+            swallow("span.open", f"the span {name!r}", exc)
+        return self
+
+    def enter(self) -> None:
+        """Make the span current here; undone by `leave` in the same context."""
+        try:
+            self.parent = _current.get()
+            span = self.span
+            context = otel_context.get_current()
+            # An unsampled span below an unsampled span of the same trace adds nothing to the context.
+            if self.recording or _adds_context(span, context):
+                self._token = otel_context.attach(trace.set_span_in_context(span, context))
+            self._scope_token = _current.set(self)
+        except Exception as exc:
+            swallow("span.enter", "the parent of the spans below", exc)
+
+    def leave(self) -> None:
+        """Restore what was current before `enter`. In another context (a finalised generator) there is nothing to."""
+        if (scope_token := self._scope_token) is not None:
+            self._scope_token = None
+            _reset(_current, scope_token)
+        if (token := self._token) is not None:
+            self._token = None
+            try:
+                _reset(token.var, token)
+            except AttributeError:  # a runtime context of another kind (OTEL_PYTHON_CONTEXT)
+                otel_context.detach(token)
+
+    def close(self, exc: BaseException | None = None, *, end: bool = True) -> None:
+        """Describe and end the span.
+
+        Args:
+            exc: what the call ended with, None if it returned.
+            end: False keeps the span open for later facts; the end time is taken now, and `finish` must follow.
+        """
+        if self.recording:
+            try:
+                if exc is not None:
+                    self._fail(exc)
+                if not end:
+                    self._end_time = time.time_ns()
+                    return
+            except Exception as error:
+                swallow("span.close", "the outcome of a span", error)
+        self.finish()
+
+    def finish(self) -> None:
+        """Write the last attributes in one call and end the span, at the time `close` took."""
+        if not self.recording:
+            return
+        self.recording = False
+        try:
+            attributes = self.describe()
+            if self._outcome:
+                attributes = {**attributes, **self._outcome}
+            if attributes:
+                self.span.set_attributes(attributes)
+        except Exception as error:
+            swallow("span.describe", "the attributes of a span", error)
+        try:
+            self.span.end(self._end_time)
+        except Exception as error:
+            swallow("span.end", "a span (its end)", error)
+        self.raised = self.result = None
+
+    def returned(self, result: object) -> None:
+        """The call has returned `result`."""
+        self.result = result
+
+    def describe(self) -> dict[str, AttributeValue]:
+        """What is known only at the end; called once, for recording spans only."""
+        return {}
+
+    # -- as a context manager ---------------------------------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        self.enter()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close(exc)
+        self.leave()
+
+    # -- outcomes ---------------------------------------------------------------------------------------------
+
+    def _fail(self, exc: BaseException) -> None:
+        if self.control_flow and isinstance(exc, self.control_flow):
+            return
+        status = _early_end(exc)
+        if status is not None:
+            self._outcome[names.STATUS] = status
+            return
+        kind = error_type(exc)
+        capture = self._telemetry.capture
+        message = capture.message(exc)
+        self._outcome[names.ERROR_TYPE] = kind
+        name = type(exc).__name__
+        self.span.set_status(Status(StatusCode.ERROR, f"{name}: {message}" if message else name))
+        parent = self.parent
+        if not _holds(self.raised, exc) and not (parent is not None and _holds(parent.raised, exc)):
+            event: dict[str, AttributeValue] = {names.EXCEPTION_TYPE: kind}
+            if message is not None:
+                event[names.EXCEPTION_MESSAGE] = message
+            stack = capture.stacktrace(exc)
+            if stack is not None:
+                event[names.EXCEPTION_STACKTRACE] = stack
+            self.span.add_event(names.EXCEPTION_EVENT, event)
+        if parent is not None and parent.recording:
+            if parent.raised is None:
+                parent.raised = []
+            parent.raised[:] = [*parent.raised[-7:], exc]  # parallel children: the last few that can still arrive
+
+
+def _reset(variable: ContextVar[Any], token: Token[Any]) -> None:
+    try:
+        variable.reset(token)
+    except (ValueError, RuntimeError):
+        # made in another context (a generator finalised elsewhere) or used up: nothing of ours is current here
+        return
+
+
+def _adds_context(span: Span, context: Context) -> bool:
+    mine = span.get_span_context()
+    if not mine.is_valid:
+        return False
+    above = trace.get_current_span(context).get_span_context()
+    return above.trace_id != mine.trace_id or above.trace_flags != mine.trace_flags
+
+
+def _holds(raised: list[BaseException] | None, exc: BaseException) -> bool:
+    return raised is not None and any(known is exc for known in raised)
+
+
+def _early_end(exc: BaseException) -> str | None:
+    """The `spanloom.status` of an end that is not an error, or None."""
+    if isinstance(exc, Exception):
+        return None
+    if isinstance(exc, GeneratorExit):
+        return CLOSED
+    if isinstance(exc, SystemExit):
+        return EXITED
+    # by name, so that trio's and anyio's cancellation count without importing them
+    if isinstance(exc, KeyboardInterrupt) or type(exc).__name__ in ("CancelledError", "Cancelled"):
+        return CANCELLED
+    return None
+
+
+def error_type(exc: BaseException) -> str:
+    """`error.type` of an exception: its qualified class name, without `builtins.` (as the official packages)."""
+    kind = type(exc)
+    module = kind.__module__
+    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"

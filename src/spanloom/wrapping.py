@@ -1,0 +1,187 @@
+"""One wrapper for every kind of function, around one scope.
+
+`wrap(function, begin)` returns a function of the same kind (plain, coroutine, generator, async generator) that runs
+`function` inside the scope that `begin` opened for the call. The four shells differ only in how Python calls them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from spanloom.guard import swallow
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator, Callable, Generator
+    from contextlib import AbstractContextManager
+
+    from spanloom.span import Scope
+
+    Starter = Callable[[tuple[Any, ...], dict[str, Any]], "Begun | None"]
+
+_UNOBSERVED: Final = nullcontext()
+
+
+class Begun(NamedTuple):
+    """What `begin` made of a call: the scope to run it in, and the positional arguments to call with."""
+
+    scope: AbstractContextManager[Any]
+    args: tuple[Any, ...]
+
+
+class Switch:
+    """On while an instrumentor is; an off switch lets every call through unobserved."""
+
+    __slots__ = ("on",)
+
+    def __init__(self) -> None:
+        self.on = True
+
+
+def wrap(function: Callable[..., Any], begin: Callable[..., Begun | None], lost: str, switch: Switch) -> Callable[..., Any]:
+    """A function that behaves as `function` and is observed.
+
+    Args:
+        function: a plain or coroutine function, a generator or async generator function.
+        begin: called as `begin(*args, **kwargs)` when the call's body starts; returns the scope and the
+            arguments, or None to let the call pass unobserved. What it raises is swallowed. For streams the
+            scope must be a `Scope`.
+        lost: what a failing `begin` costs, for the log.
+        switch: while off, `begin` is not called.
+    """
+    site = f"begin {function.__qualname__}"
+
+    def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:
+        if not switch.on:
+            return None
+        try:
+            return begin(*args, **kwargs)
+        except Exception as exc:
+            swallow(site, lost, exc)
+            return None
+
+    if inspect.isasyncgenfunction(function):
+        shell = _async_stream_shell(function, start)
+    elif inspect.isgeneratorfunction(function):
+        shell = _stream_shell(function, start)
+    elif inspect.iscoroutinefunction(function):
+
+        async def shell(*args: Any, **kwargs: Any) -> Any:
+            begun = start(args, kwargs)
+            if begun is None:
+                return await function(*args, **kwargs)
+            with begun.scope:
+                return await function(*begun.args, **kwargs)
+
+    else:
+
+        def shell(*args: Any, **kwargs: Any) -> Any:
+            begun = start(args, kwargs)
+            if begun is None:
+                return function(*args, **kwargs)
+            with begun.scope:
+                return function(*begun.args, **kwargs)
+
+    return functools.wraps(function)(shell)
+
+
+def call_in(scope: Scope, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """Call `function(*args)` inside `scope`, which is told the result."""
+    with scope:
+        result = function(*args)
+        scope.returned(result)
+        return result
+
+
+async def await_in(scope: Scope, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+    """As `call_in`, for a function whose result is awaited."""
+    with scope:
+        result = await function(*args)
+        scope.returned(result)
+        return result
+
+
+def drive(scope: Scope, stream: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+    """Run a generator inside `scope`, which opens no earlier than the caller did and closes with the stream."""
+    return _stream_shell(lambda: stream, lambda _args, _kwargs: Begun(scope, ()))()
+
+
+def drive_async(scope: Scope, stream: AsyncGenerator[Any, Any]) -> AsyncGenerator[Any, Any]:
+    """As `drive`, for an async generator."""
+    return _async_stream_shell(lambda: stream, lambda _args, _kwargs: Begun(scope, ()))()
+
+
+class _Step:
+    """The scope is current for one step of a stream, so the consumer never sees it between two items."""
+
+    __slots__ = ("_scope",)
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def __enter__(self) -> None:
+        self._scope.enter()
+
+    def __exit__(self, exc_type: object, exc: BaseException | None, tb: object) -> None:
+        # A stream ends by an exception out of a step; the span ends first, then the context is restored.
+        if exc is not None:
+            self._scope.close(None if isinstance(exc, (StopIteration, StopAsyncIteration)) else exc)
+        self._scope.leave()
+
+
+def _observed(
+    function: Callable[..., Any], start: Starter, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[AbstractContextManager[None], Any]:
+    """The context of each step of a stream, and the stream."""
+    begun = start(args, kwargs)
+    if begun is None:
+        return _UNOBSERVED, function(*args, **kwargs)
+    return _Step(begun.scope), function(*begun.args, **kwargs)  # pyright: ignore[reportArgumentType]  a Scope, see wrap
+
+
+def _stream_shell(function: Callable[..., Any], start: Starter) -> Callable[..., Generator[Any, Any, Any]]:
+    """`send`, `throw`, `close`, the return value and every exception as without us."""
+
+    def shell(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
+        step, stream = _observed(function, start, args, kwargs)
+        action: Callable[[Any], Any] = stream.send
+        argument: Any = None
+        while True:
+            try:
+                with step:
+                    item = action(argument)
+            except StopIteration as stop:
+                return stop.value
+            try:
+                argument = None  # a thrown exception must not live on between two items
+                argument = yield item
+                action = stream.send
+            except BaseException as exc:
+                action, argument = stream.throw, exc
+
+    return shell
+
+
+def _async_stream_shell(function: Callable[..., Any], start: Starter) -> Callable[..., AsyncGenerator[Any, Any]]:
+    """The same for `asend`, `athrow` and `aclose`: `await` and the name of the end are all that differs."""
+
+    async def shell(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
+        step, stream = _observed(function, start, args, kwargs)
+        action: Callable[[Any], Any] = stream.asend
+        argument: Any = None
+        while True:
+            try:
+                with step:
+                    item = await action(argument)
+            except StopAsyncIteration:
+                return
+            try:
+                argument = None
+                argument = yield item
+                action = stream.asend
+            except BaseException as exc:
+                action, argument = stream.athrow, exc
+
+    return shell
