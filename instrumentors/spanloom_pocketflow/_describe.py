@@ -48,7 +48,9 @@ def facts(cls: type, framework: str, *, draft: bool = True) -> Facts:
         draft: whether draft names of the conventions are written.
     """
     name = cls.__name__
-    own = [base.__name__ for base in cls.__mro__ if base.__module__ == framework and base.__name__ in TYPE_NAMES]
+    own = [
+        base.__name__ for base in cls.__mro__ if base.__module__ == framework and base.__name__ in TYPE_NAMES
+    ]
     kind = own[0] if own else "BaseNode"
     is_flow = "Flow" in own
     if is_flow:

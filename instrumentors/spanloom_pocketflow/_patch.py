@@ -51,6 +51,8 @@ def patch(module: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
     for (owner_name, method), begin in METHODS.items():
         owner = getattr(module, owner_name, None)
         if isinstance(owner, type) and method in owner.__dict__:
-            wrapper = patches.wrap(owner, method, getattr(instrumentation, begin), "spans of PocketFlow nodes")
+            wrapper = patches.wrap(
+                owner, method, getattr(instrumentation, begin), "spans of PocketFlow nodes"
+            )
             if method == "_exec":
                 instrumentation.execs.add(wrapper)

@@ -28,9 +28,22 @@ class Unit(Scope):
         place: where it stands in a flow; None for a run of its own.
     """
 
-    __slots__ = ("_batch_size", "_fallback", "_retries", "_shared", "_shows_state", "_snapshot", "facts", "inside", "place", "subject")
+    __slots__ = (
+        "_batch_size",
+        "_fallback",
+        "_retries",
+        "_shared",
+        "_shows_state",
+        "_snapshot",
+        "facts",
+        "inside",
+        "place",
+        "subject",
+    )
 
-    def __init__(self, telemetry: Telemetry, subject: object, facts: Facts, shared: object, place: Place | None) -> None:
+    def __init__(
+        self, telemetry: Telemetry, subject: object, facts: Facts, shared: object, place: Place | None
+    ) -> None:
         super().__init__(telemetry)
         self.subject = subject
         self.inside = False
@@ -50,7 +63,11 @@ class Unit(Scope):
             attributes = {**facts.root, **extra} if extra else facts.root
             self.open(facts.span_name, attributes)
         else:
-            attributes = {**facts.node, names.POCKETFLOW_STEP: place.step, names.POCKETFLOW_NODE_INDEX: place.index}
+            attributes = {
+                **facts.node,
+                names.POCKETFLOW_STEP: place.step,
+                names.POCKETFLOW_NODE_INDEX: place.index,
+            }
             self.open(facts.span_name, attributes, links=place.links)
         if self.recording:
             capture = self._telemetry.capture
@@ -58,7 +75,9 @@ class Unit(Scope):
             self._shows_state = capture.state and place is None and not extra and current_scope() is None
             if self._shows_state:
                 self._show_state(names.INPUT)
-            self._snapshot = Snapshot(self._shared, capture if capture.state and not self._shows_state else None)
+            self._snapshot = Snapshot(
+                self._shared, capture if capture.state and not self._shows_state else None
+            )
         return self
 
     def _show_state(self, attribute: str) -> None:

@@ -204,14 +204,19 @@ class NodeStandIn(StandIn):
 
     __slots__ = ("_spanloom_orchestra", "_spanloom_template")
 
-    def __init__(self, instrumentation: Instrumentation, node: Any, template: Any, orchestra: Orchestra) -> None:
+    def __init__(
+        self, instrumentation: Instrumentation, node: Any, template: Any, orchestra: Orchestra
+    ) -> None:
         super().__init__(instrumentation, node)
         object.__setattr__(self, "_spanloom_template", template)
         object.__setattr__(self, "_spanloom_orchestra", orchestra)
 
     def __copy__(self) -> NodeStandIn:
         return NodeStandIn(
-            self._spanloom_in, copy.copy(self._spanloom_node), self._spanloom_template, self._spanloom_orchestra
+            self._spanloom_in,
+            copy.copy(self._spanloom_node),
+            self._spanloom_template,
+            self._spanloom_orchestra,
         )
 
     _run = _hook("_run", awaited=False)

@@ -179,11 +179,15 @@ class _Writer:
 
     def _object(self, value: Any, kind: type[Any], room: int, depth: int) -> str:
         name = f"<{kind.__module__}.{kind.__qualname__}>"
-        if issubclass(kind, (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)):
+        if issubclass(
+            kind, (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, types.MethodType)
+        ):
             own = type.__getattribute__(value, "__name__") if issubclass(kind, type) else ""
             return self._string(f"<{kind.__name__} {own or getattr(value, '__name__', '')}>", room)
         if issubclass(kind, BaseException):
-            return self._mapping([("type", name[1:-1]), ("args", BaseException.args.__get__(value))], 2, room, depth)
+            return self._mapping(
+                [("type", name[1:-1]), ("args", BaseException.args.__get__(value))], 2, room, depth
+            )
         fields = _fields(value)
         if not fields:
             return self._string(name, room)
@@ -250,7 +254,9 @@ class _Writer:
         return f"{{{','.join(parts)}}}"
 
 
-_TEXT_TYPES: Final = frozenset((*_STDLIB_TEXT, datetime.datetime, complex, range, type(...), type(NotImplemented)))
+_TEXT_TYPES: Final = frozenset(
+    (*_STDLIB_TEXT, datetime.datetime, complex, range, type(...), type(NotImplemented))
+)
 _TEXT_MODULES: Final = frozenset(("pathlib", "datetime", "uuid", "decimal", "pathlib._local"))
 
 

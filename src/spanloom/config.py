@@ -1,4 +1,4 @@
-"""Settings: one frozen object, and the only place in spanloom that reads the environment.
+"""Settings: one frozen object, read from the environment once.
 
 (Exporters work without the rest of spanloom, so each reads its own few variables.)
 """
@@ -33,8 +33,8 @@ CAPTURE_KINDS: Final = frozenset({"io", "state", "params"})
 PHASES: Final = frozenset({"prep", "exec", "post"})
 MIN_VALUE_BYTES: Final = 256
 
-_TRUE: Final = frozenset({"true", "1", "yes", "on"})
-_FALSE: Final = frozenset({"false", "0", "no", "off"})
+TRUE: Final = frozenset({"true", "1", "yes", "on"})
+FALSE: Final = frozenset({"false", "0", "no", "off"})
 _CONTENT_MODES: Final = {
     "no_content": False,
     "span_only": True,
@@ -123,18 +123,23 @@ class _Reader:
         text = self._get(CAPTURE_MESSAGE_CONTENT).lower()
         if not text:
             return default
-        if text in _TRUE or text in _FALSE:
-            return text in _TRUE
+        if text in TRUE or text in FALSE:
+            return text in TRUE
         if text in _CONTENT_MODES:
             return _CONTENT_MODES[text]
-        reject(CAPTURE_MESSAGE_CONTENT, text, "NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT, true, false", "NO_CONTENT")
+        reject(
+            CAPTURE_MESSAGE_CONTENT,
+            text,
+            "NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT, true, false",
+            "NO_CONTENT",
+        )
         return False  # the side on which nothing leaks
 
     def _flag(self, name: str, default: bool) -> bool:
         text = self._get(name).lower()
-        if text in _TRUE:
+        if text in TRUE:
             return True
-        if text in _FALSE:
+        if text in FALSE:
             return False
         if text:
             reject(name, text, "true, false", str(default).lower())
@@ -156,14 +161,24 @@ class _Reader:
             return frozenset()
         unknown = sorted(set(given) - allowed)
         if unknown:
-            reject(name, ",".join(unknown), f"all, none, or a list of {', '.join(sorted(allowed))}", "the rest of the list")
+            reject(
+                name,
+                ",".join(unknown),
+                f"all, none, or a list of {', '.join(sorted(allowed))}",
+                "the rest of the list",
+            )
         return frozenset(given) & allowed
 
     def _modules(self, name: str, default: tuple[str, ...]) -> tuple[str, ...]:
         given = tuple(part for part in (p.strip() for p in self._get(name).split(",")) if part)
         wrong = [part for part in given if not all(piece.isidentifier() for piece in part.split("."))]
         if wrong:
-            reject(name, ",".join(wrong), "a list of import names such as pocketflow,myapp.flow", "the rest of the list")
+            reject(
+                name,
+                ",".join(wrong),
+                "a list of import names such as pocketflow,myapp.flow",
+                "the rest of the list",
+            )
         return tuple(part for part in given if part not in wrong) or default
 
     def _patterns(self, name: str) -> tuple[re.Pattern[str], ...]:

@@ -69,7 +69,9 @@ class Telemetry:
     capture: Capture
 
     @classmethod
-    def create(cls, name: str, tracer_provider: TracerProvider | None = None, config: Config | None = None) -> Telemetry:
+    def create(
+        cls, name: str, tracer_provider: TracerProvider | None = None, config: Config | None = None
+    ) -> Telemetry:
         """For the instrumentation scope `name` (the instrumentor's package); defaults are the process's own."""
         from spanloom.version import VERSION
 
@@ -136,7 +138,12 @@ class GatedInstrumentor(BaseInstrumentor):
                 LOG.info("%s: %s", type(self).__name__, conflict)
             raise DependencyConflictError(conflict)
         if conflict is not None:
-            LOG.error("%s: %s Install or upgrade it: pip install '%s'", type(self).__name__, conflict, conflict.required)
+            LOG.error(
+                "%s: %s Install or upgrade it: pip install '%s'",
+                type(self).__name__,
+                conflict,
+                conflict.required,
+            )
             return None
         return super().instrument(skip_dep_check=True, **kwargs)
 

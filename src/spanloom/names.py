@@ -42,6 +42,7 @@ EXCEPTION_EVENT: Final = "exception"
 EXCEPTION_TYPE: Final = "exception.type"
 EXCEPTION_MESSAGE: Final = "exception.message"
 EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
+SERVICE_NAME: Final = "service.name"  # on the resource
 
 # --- spanloom's own ------------------------------------------------------------------------------------------
 NODE_NAME: Final = "spanloom.node.name"
@@ -78,3 +79,6 @@ OP_INVOKE_AGENT: Final = "invoke_agent"
 OP_RUN_STEP: Final = "run_step"
 OP_CHAT: Final = "chat"
 OP_EXECUTE_TOOL: Final = "execute_tool"
+OP_TEXT_COMPLETION: Final = "text_completion"
+OP_GENERATE_CONTENT: Final = "generate_content"
+OP_EMBEDDINGS: Final = "embeddings"

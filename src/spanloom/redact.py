@@ -25,7 +25,9 @@ _CREDENTIAL_WORDS: Final = (
     r"authorization|proxy[_-]?authorization|credentials?|set[_-]?cookie|cookie|x[_-]api[_-]key"
 )
 # "token" and "pwd" only as a whole key: "max_tokens", "token_count" and the like are numbers people need.
-_SECRET_KEY: Final = re.compile(rf"(?:^|.*[_\-. ])(?:{_CREDENTIAL_WORDS})s?$|^(?:token|pwd|auth)$", re.IGNORECASE)
+_SECRET_KEY: Final = re.compile(
+    rf"(?:^|.*[_\-. ])(?:{_CREDENTIAL_WORDS})s?$|^(?:token|pwd|auth)$", re.IGNORECASE
+)
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 
 _BUILT_IN: Final = re.compile(

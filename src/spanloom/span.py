@@ -52,7 +52,18 @@ class Scope:
         result: what the call returned, for `describe`.
     """
 
-    __slots__ = ("_end_time", "_outcome", "_scope_token", "_telemetry", "_token", "parent", "raised", "recording", "result", "span")
+    __slots__ = (
+        "_end_time",
+        "_outcome",
+        "_scope_token",
+        "_telemetry",
+        "_token",
+        "parent",
+        "raised",
+        "recording",
+        "result",
+        "span",
+    )
 
     # Exceptions that are a framework's control flow: the span closes as if the call had returned.
     control_flow: tuple[type[BaseException], ...] = ()
@@ -196,7 +207,10 @@ class Scope:
         if parent is not None and parent.recording:
             if parent.raised is None:
                 parent.raised = []
-            parent.raised[:] = [*parent.raised[-7:], exc]  # parallel children: the last few that can still arrive
+            parent.raised[:] = [
+                *parent.raised[-7:],
+                exc,
+            ]  # parallel children: the last few that can still arrive
 
 
 def _reset(variable: ContextVar[Any], token: Token[Any]) -> None:

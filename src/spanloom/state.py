@@ -56,7 +56,9 @@ def _same_shape(shape: Any, now: Any) -> bool:
         return False
     if type(shape) is dict:
         pairs = zip(cast("dict[Any, Any]", shape).items(), now.items(), strict=True)
-        return all(_same(key, now_key) and _same(value, now_value) for (key, value), (now_key, now_value) in pairs)
+        return all(
+            _same(key, now_key) and _same(value, now_value) for (key, value), (now_key, now_value) in pairs
+        )
     return all(_same(b, n) for b, n in zip(shape, now, strict=True))
 
 
@@ -78,7 +80,9 @@ class Snapshot:
         if self._items is None:
             self._shapes: dict[str, Any] = {}
             return
-        self._shapes = {key: shape for key, value in self._items.items() if (shape := _shape(value)) is not None}
+        self._shapes = {
+            key: shape for key, value in self._items.items() if (shape := _shape(value)) is not None
+        }
         if capture is not None:
             self._texts = {key: capture.field(key, value, _VALUE_BYTES) for key, value in self._items.items()}
 

@@ -40,7 +40,9 @@ class Switch:
         self.on = True
 
 
-def wrap(function: Callable[..., Any], begin: Callable[..., Begun | None], lost: str, switch: Switch) -> Callable[..., Any]:
+def wrap(
+    function: Callable[..., Any], begin: Callable[..., Begun | None], lost: str, switch: Switch
+) -> Callable[..., Any]:
     """A function that behaves as `function` and is observed.
 
     Args:
@@ -164,7 +166,9 @@ def _stream_shell(function: Callable[..., Any], start: Starter) -> Callable[...,
     return shell
 
 
-def _async_stream_shell(function: Callable[..., Any], start: Starter) -> Callable[..., AsyncGenerator[Any, Any]]:
+def _async_stream_shell(
+    function: Callable[..., Any], start: Starter
+) -> Callable[..., AsyncGenerator[Any, Any]]:
     """The same for `asend`, `athrow` and `aclose`: `await` and the name of the end are all that differs."""
 
     async def shell(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:

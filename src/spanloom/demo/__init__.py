@@ -1,0 +1,1 @@
+"""`spanloom demo`: a PocketFlow program (`support`) and the loopback model server it talks to (`server`)."""

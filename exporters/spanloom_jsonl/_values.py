@@ -1,0 +1,170 @@
+"""Attribute values to OTLP/JSON, so that the strictest receiver takes them and no value costs a span.
+
+The mapping is the proto3 JSON mapping with the changes of the OTLP specification ("JSON Protobuf Encoding").
+Where that mapping, or a value, would make receivers refuse the whole request, the value is written as text:
+
+- NaN and the infinities: `stringValue` "NaN", "Infinity", "-Infinity";
+- integers beyond 64 bits: `stringValue`;
+- None: the attribute is left out; inside an array an empty `stringValue` keeps the positions;
+- anything that is no OTLP type, is nested too deep or contains itself: `stringValue` of its `repr`.
+"""
+
+from binascii import b2a_base64
+from collections.abc import Callable, ItemsView, Mapping, Sequence
+from math import isfinite, isnan
+from typing import Any, Final, cast
+
+from spanloom_jsonl._quote import LONE_SURROGATE, literal, quote
+
+INT64_MIN: Final = -(2**63)
+INT64_MAX: Final = 2**63 - 1
+
+# Protobuf decoders stop at 100 nested messages. A nested map takes three of them for each level.
+MAX_DEPTH: Final = 24
+
+Inside = tuple[int, ...]
+"""The ids of the containers around a value."""
+
+# Keys repeat from span to span: `{"key":...,"value":` is built once for each. Bounded: keys may be made up.
+_MAX_KEYS: Final = 4096
+_openings: dict[str, bytes] = {}
+
+
+def text(value: object) -> bytes:
+    """Quote what should be a string but may be anything (the SDK does not refuse `start_span(42)`)."""
+    return quote(value if type(value) is str else _plain_text(value))
+
+
+def attributes(mapping: Any) -> bytes:
+    """Return the `KeyValue` list of `mapping` (or None) without brackets; empty if nothing is left."""
+    try:
+        return _attributes(mapping, literal)
+    except LONE_SURROGATE:
+        return _attributes(mapping, quote)
+
+
+def _attributes(mapping: Any, quote: Callable[[str], bytes]) -> bytes:
+    parts: list[bytes] = []
+    for key, value in _items(mapping):
+        opening = _openings.get(key) or _opening(key)
+        # The two types that nearly every attribute has, spared a call.
+        if type(value) is str:
+            parts.append(b'%b{"stringValue":%b}}' % (opening, quote(value)))
+        elif type(value) is int and INT64_MIN <= value <= INT64_MAX:
+            parts.append(b'%b{"intValue":"%d"}}' % (opening, value))
+        elif value is not None:
+            parts.append(b"%b%b}" % (opening, any_value(value)))
+    return b",".join(parts)
+
+
+def any_value(value: object, inside: Inside = ()) -> bytes:
+    """Return `value` as an OTLP `AnyValue`, whatever it is."""
+    try:
+        encode = _ENCODERS.get(type(value))
+        if encode is not None:
+            return encode(value, inside)
+        return any_value(_as_otlp_type(value), inside)
+    except Exception:  # a foreign sequence, mapping or number whose own methods fail
+        return _string(_plain_text(value))
+
+
+def _string(value: str, _: Inside = ()) -> bytes:
+    return b'{"stringValue":%b}' % quote(value)
+
+
+def _bool(value: bool, _: Inside) -> bytes:
+    return b'{"boolValue":true}' if value else b'{"boolValue":false}'
+
+
+def _int(value: int, _: Inside) -> bytes:
+    if INT64_MIN <= value <= INT64_MAX:
+        return b'{"intValue":"%d"}' % value
+    try:
+        return _string(str(value))
+    except ValueError:  # Python refuses decimal text of thousands of digits; hexadecimal is not limited
+        return _string(hex(value))
+
+
+def _float(value: float, _: Inside) -> bytes:
+    if isfinite(value):
+        return b'{"doubleValue":%a}' % value
+    return _string("NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity")
+
+
+def _bytes(value: bytes, _: Inside) -> bytes:
+    return b'{"bytesValue":"%b"}' % b2a_base64(value, newline=False)
+
+
+def _array(value: Sequence[object], inside: Inside) -> bytes:
+    if len(inside) >= MAX_DEPTH or id(value) in inside:
+        return _string(_plain_text(value))
+    inside = (*inside, id(value))
+    return b'{"arrayValue":{"values":[%b]}}' % b",".join([any_value(item, inside) for item in value])
+
+
+def _map(value: Mapping[object, object], inside: Inside) -> bytes:
+    if len(inside) >= MAX_DEPTH or id(value) in inside:
+        return _string(_plain_text(value))
+    inside = (*inside, id(value))
+    entries = [
+        b"%b%b}" % (_opening(key), any_value(item, inside)) for key, item in value.items() if item is not None
+    ]
+    return b'{"kvlistValue":{"values":[%b]}}' % b",".join(entries)
+
+
+def _none(_value: None, _: Inside) -> bytes:
+    return _string("")
+
+
+_ENCODERS: Final[dict[type, Callable[[Any, Inside], bytes]]] = {
+    str: _string,
+    bool: _bool,
+    int: _int,
+    float: _float,
+    bytes: _bytes,
+    tuple: _array,
+    list: _array,
+    dict: _map,
+    type(None): _none,
+}
+
+
+def _as_otlp_type(value: Any) -> object:
+    """Return the value of one of the types above that comes closest to `value`."""
+    if isinstance(value, int):
+        return int.__index__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(cast("bytes", value))
+    if isinstance(value, Mapping):
+        return dict(_items(value))
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return list(cast("Sequence[object]", value))
+    return _plain_text(value)
+
+
+def _items(mapping: Any) -> ItemsView[Any, Any]:
+    copied: dict[Any, Any]
+    try:
+        # The SDK's BoundedAttributes iterates in Python, key by key; its `copy` is a dict's.
+        copied = mapping.copy()
+    except AttributeError:
+        copied = dict(mapping or ())
+    return copied.items()
+
+
+def _opening(key: object) -> bytes:
+    opening = b'{"key":%b,"value":' % text(key)
+    if type(key) is str:
+        if len(_openings) >= _MAX_KEYS:
+            _openings.clear()
+        _openings[key] = opening
+    return opening
+
+
+def _plain_text(value: object) -> str:
+    try:
+        return str.__str__(value) if isinstance(value, str) else str.__str__(repr(value))
+    except Exception:
+        return f"<{type(value).__name__} object whose repr failed>"

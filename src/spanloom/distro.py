@@ -1,0 +1,68 @@
+"""What `opentelemetry-instrument` finds: a distro and a configurator, both thin layers over OpenTelemetry's own.
+
+Telemetry that cannot be set up must not cost the program anything, nor fill its stderr with tracebacks: each
+failure is one line that names the setting.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry.instrumentation.dependencies import DependencyConflictError
+from opentelemetry.instrumentation.distro import BaseDistro
+from opentelemetry.sdk._configuration import _OTelSDKConfigurator  # pyright: ignore[reportPrivateUsage]  the documented base of distros
+from opentelemetry.util._importlib_metadata import entry_points
+
+from spanloom import environment
+from spanloom.guard import LOG
+
+if TYPE_CHECKING:
+    from opentelemetry.util._importlib_metadata import EntryPoint
+
+
+class SpanloomDistro(BaseDistro):
+    """Defaults of the environment, and instrumentors that cannot take each other down."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        environment.prepare_environment()
+
+    def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
+        """Switch one instrumentor on.
+
+        Raises:
+            DependencyConflictError: its framework is missing or too old; the loader logs it and goes on.
+            ModuleNotFoundError: likewise.
+        """
+        try:
+            super().load_instrumentor(entry_point, **kwargs)
+        except (DependencyConflictError, ModuleNotFoundError):
+            raise
+        except Exception as exc:
+            LOG.warning(
+                "The instrumentor %r (%s) cannot be switched on: %s: %s. Its spans are missing; "
+                "leave it out with OTEL_PYTHON_DISABLED_INSTRUMENTATIONS=%s.",
+                entry_point.name,
+                entry_point.value,
+                type(exc).__name__,
+                exc,
+                entry_point.name,
+            )
+
+
+class SpanloomConfigurator(_OTelSDKConfigurator):
+    """The SDK as the `OTEL_*` variables want it."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        attributes: dict[str, Any] = dict(kwargs.pop("resource_attributes", None) or {})
+        attributes.update(environment.distro_attributes())
+        try:
+            super()._configure(resource_attributes=attributes, **kwargs)
+        except Exception as exc:
+            known = sorted({point.name for point in entry_points(group="opentelemetry_traces_exporter")})
+            LOG.error(
+                "OpenTelemetry is not set up and nothing will be exported: %s. Check OTEL_TRACES_EXPORTER "
+                "(installed: %s), OTEL_METRICS_EXPORTER, OTEL_LOGS_EXPORTER and the OTEL_EXPORTER_* variables. "
+                "The program is not affected.",
+                exc,
+                ", ".join(known),
+            )

@@ -1,0 +1,154 @@
+"""The rest of the environment: OpenTelemetry's variables as spanloom needs them, and what `spanloom run` hands on.
+
+`Config` holds spanloom's own settings; this module answers questions about the `OTEL_*` variables, which the SDK
+reads itself, and sets the few that a distro sets.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from spanloom.config import CAPTURE_MESSAGE_CONTENT, FALSE, TRUE
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Mapping, MutableMapping
+
+RUN: Final = "SPANLOOM_RUN"  # from `spanloom run` to the process it starts; not for users
+TRACES_EXPORTER: Final = "OTEL_TRACES_EXPORTER"
+
+
+def prepare_environment(environ: MutableMapping[str, str] | None = None) -> None:
+    """What a distro sets before the SDK is configured.
+
+    Traces go to `otlp` unless the user says otherwise (the SDK's own default is to export nothing), and a content
+    switch given as `true` or `false` is put in the words that the official GenAI packages understand.
+    """
+    env = os.environ if environ is None else environ
+    env.setdefault(TRACES_EXPORTER, "otlp")
+    text = env.get(CAPTURE_MESSAGE_CONTENT, "").strip().lower()
+    if text in TRUE or text in FALSE:
+        env[CAPTURE_MESSAGE_CONTENT] = "SPAN_ONLY" if text in TRUE else "NO_CONTENT"
+
+
+def distro_attributes() -> dict[str, str]:
+    """Resource attributes that name the distribution (OpenTelemetry resource conventions, `telemetry.distro.*`)."""
+    from spanloom.version import VERSION
+
+    return {"telemetry.distro.name": "spanloom", "telemetry.distro.version": VERSION}
+
+
+def exporter_configured(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the user has said where traces go: an exporter, an OTLP endpoint, or a configuration file."""
+    env = os.environ if environ is None else environ
+    return any(
+        env.get(name, "").strip()
+        for name in (
+            TRACES_EXPORTER,
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            "OTEL_CONFIG_FILE",
+        )
+    )
+
+
+def exporter_names(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The trace exporters by name: `OTEL_TRACES_EXPORTER`, else `otlp` if an endpoint is set, else `jsonl`."""
+    env = os.environ if environ is None else environ
+    given = [part for part in (p.strip() for p in env.get(TRACES_EXPORTER, "").split(",")) if part]
+    if given:
+        return [] if given == ["none"] else given
+    return ["otlp"] if exporter_configured(env) else ["jsonl"]
+
+
+def otlp_protocol(environ: Mapping[str, str] | None = None) -> str:
+    """`grpc` or `http/protobuf`, from `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL` or `OTEL_EXPORTER_OTLP_PROTOCOL`."""
+    env = os.environ if environ is None else environ
+    return env.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or env.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
+
+
+def disabled_instrumentors(environ: Mapping[str, str] | None = None) -> frozenset[str]:
+    """Entry-point names of `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`; `*` stands for all."""
+    env = os.environ if environ is None else environ
+    listed = env.get("OTEL_PYTHON_DISABLED_INSTRUMENTATIONS", "")
+    return frozenset(part for part in (p.strip() for p in listed.split(",")) if part)
+
+
+def content_mode_given(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the user has decided about content."""
+    return bool((os.environ if environ is None else environ).get(CAPTURE_MESSAGE_CONTENT, "").strip())
+
+
+def announce_content(environ: MutableMapping[str, str] | None = None) -> None:
+    """Content is on, by an argument or by `spanloom run`: the official GenAI packages learn it from the environment."""
+    env = os.environ if environ is None else environ
+    if not content_mode_given(env):
+        env[CAPTURE_MESSAGE_CONTENT] = "SPAN_ONLY"
+
+
+def service_named(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether the environment names the service."""
+    env = os.environ if environ is None else environ
+    return bool(env.get("OTEL_SERVICE_NAME")) or "service.name=" in env.get("OTEL_RESOURCE_ATTRIBUTES", "")
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What `spanloom run` tells the process it starts, in one variable.
+
+    Attributes:
+        directory: absolute path for the trace files.
+        shown: the directory as the user wrote it, for messages.
+        content: the user's choice on the command line; None if there is none.
+        quiet: no line at exit.
+        pid: of the process that speaks at exit; its Python children are traced, and silent.
+        name: the program's, for `service.name`.
+    """
+
+    directory: str
+    shown: str
+    content: bool | None
+    quiet: bool
+    pid: int
+    name: str
+
+    def to_environment(self) -> str:
+        """The variable's value."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] | None = None) -> RunOptions | None:
+        """What the parent said; None outside `spanloom run`."""
+        text = (os.environ if environ is None else environ).get(RUN)
+        return cls(**json.loads(text)) if text else None
+
+
+@contextlib.contextmanager
+def choosing_spanloom() -> Generator[None]:
+    """While open, OpenTelemetry's loader takes our distro and configurator, whatever else is installed."""
+    chosen = {"OTEL_PYTHON_DISTRO": "spanloom", "OTEL_PYTHON_CONFIGURATOR": "spanloom"}
+    before = {name: os.environ.get(name) for name in chosen}
+    os.environ.update(chosen)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def child_environment(options: RunOptions) -> dict[str, str]:
+    """The environment of the process that `spanloom run` starts: ours, plus the way in for our `sitecustomize`."""
+    entry = str(Path(__file__).with_name("bootstrap"))
+    path = [
+        entry,
+        *(part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != entry),
+    ]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), RUN: options.to_environment()}

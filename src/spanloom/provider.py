@@ -1,0 +1,136 @@
+"""The global TracerProvider of `spanloom run`: there from the first line, and gone when the program sets its own.
+
+OpenTelemetry lets a process set its provider once. A program that sets one must find the place free, its tracers
+must end up with its own provider (as the API's proxies do), and its exporters must get what they would get without
+us; its spans are ours to record all the same.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+from opentelemetry import trace
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.util._once import Once
+
+from spanloom.guard import guarded, swallow
+
+if TYPE_CHECKING:
+    from contextlib import AbstractContextManager
+
+    from opentelemetry.context import Context
+    from opentelemetry.sdk.trace import Span
+
+
+class YieldingProvider(TracerProvider):
+    """An SDK provider whose tracers follow the program's own provider, once it has set one.
+
+    Tracers made while `fixed` is True (those of the instrumentors that are switched on with it) stay: what they
+    record is ours alone.
+    """
+
+    fixed = True
+
+    def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
+        """As the SDK's, for instrumentors; a tracer that follows, for the program."""
+        mine = super().get_tracer(*args, **kwargs)
+        return mine if self.fixed else _FollowingTracer(self, mine, args, kwargs)
+
+
+class _FollowingTracer(trace.Tracer):
+    """Our tracer until the program sets a provider; that provider's from then on."""
+
+    def __init__(
+        self, ours: TracerProvider, tracer: trace.Tracer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self._ours = ours
+        self._tracer = tracer
+        self._get = (args, kwargs)
+        self._followed = False
+
+    def _now(self) -> trace.Tracer:
+        if not self._followed and (provider := trace.get_tracer_provider()) is not self._ours:
+            args, kwargs = self._get
+            self._tracer = provider.get_tracer(*args, **kwargs)
+            self._followed = True
+        return self._tracer
+
+    def start_span(self, *args: Any, **kwargs: Any) -> trace.Span:
+        """See `opentelemetry.trace.Tracer.start_span`."""
+        return self._now().start_span(*args, **kwargs)
+
+    def start_as_current_span(self, *args: Any, **kwargs: Any) -> Any:
+        """See `opentelemetry.trace.Tracer.start_as_current_span`."""
+        return self._now().start_as_current_span(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._now(), name)
+
+
+class Tap(SpanProcessor):
+    """Gives another provider's spans to our processor, without letting that provider shut it down."""
+
+    def __init__(self, processor: SpanProcessor) -> None:
+        self._processor = processor
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        """Pass on."""
+        self._processor.on_start(span, parent_context)
+
+    def on_end(self, span: ReadableSpan) -> None:
+        """Pass on."""
+        self._processor.on_end(span)
+
+    def shutdown(self) -> None:
+        """Their provider ends; ours goes on."""
+        self._processor.force_flush()
+
+    def force_flush(self, timeout_millis: int = 30_000) -> bool:
+        """Pass on."""
+        return self._processor.force_flush(timeout_millis)
+
+
+def install(provider: YieldingProvider, processor: SpanProcessor) -> None:
+    """Make `provider` the global one and keep the place free for the program's own.
+
+    Args:
+        provider: ours.
+        processor: gets the spans of a provider that the program sets later.
+    """
+    original = trace.set_tracer_provider
+
+    @functools.wraps(original)
+    def set_tracer_provider(tracer_provider: trace.TracerProvider) -> None:
+        original(tracer_provider)
+        with guarded("provider", "the spans of the program's own TracerProvider"):
+            if trace.get_tracer_provider() is tracer_provider and isinstance(tracer_provider, TracerProvider):
+                tracer_provider.add_span_processor(Tap(processor))
+
+    try:
+        # The API's own latch stays open: the program's first set_tracer_provider succeeds, without a warning.
+        trace._TRACER_PROVIDER = provider  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        trace._TRACER_PROVIDER_SET_ONCE = Once()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        trace.set_tracer_provider = set_tracer_provider
+    except Exception as exc:
+        swallow("provider.install", "room for a TracerProvider of the program's own", exc)
+        original(provider)
+
+
+def replacing_sdk_provider() -> AbstractContextManager[None]:
+    """While open, the SDK's configurator builds a `YieldingProvider` where it would build its own."""
+    return _SdkProviderClass()
+
+
+class _SdkProviderClass:
+    """Swaps the class name in the SDK's configuration module, and back."""
+
+    def __enter__(self) -> None:
+        from opentelemetry.sdk import _configuration
+
+        self._module: Any = _configuration
+        self._original = self._module.TracerProvider
+        self._module.TracerProvider = YieldingProvider
+
+    def __exit__(self, *exc: object) -> None:
+        self._module.TracerProvider = self._original

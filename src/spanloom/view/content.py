@@ -1,0 +1,140 @@
+"""Captured content, readable: conversations, tool calls, inputs and outputs, changes of the state."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+
+from spanloom import names
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from spanloom.view.model import Attributes, Value
+
+# The history is repeated in every call of a loop; the last messages and a count of the others tell enough.
+_MESSAGES: Final = 6
+
+
+class Block(NamedTuple):
+    """A labelled text of any number of lines, not yet cleaned."""
+
+    label: str
+    text: str
+    style: str = ""
+
+
+def blocks(attributes: Attributes) -> Iterator[Block]:
+    """The content that a span's attributes carry, in the order in which it came about."""
+    get = attributes.get
+    if (params := get(names.POCKETFLOW_PARAMS)) is not None:
+        yield Block("params", pretty(params))
+    if (value := get(names.INPUT)) is not None:
+        yield Block("input", pretty(value))
+    if (arguments := get(names.GEN_AI_TOOL_CALL_ARGUMENTS)) is not None:
+        yield Block("arguments", _plain(arguments))
+    if (system := get(names.GEN_AI_SYSTEM_INSTRUCTIONS)) is not None:
+        yield from _message("system", _parsed(system))
+    if (messages := get(names.GEN_AI_INPUT_MESSAGES)) is not None:
+        yield from _messages(messages)
+    if (messages := get(names.GEN_AI_OUTPUT_MESSAGES)) is not None:
+        yield from _messages(messages, style="green")
+    if (result := get(names.GEN_AI_TOOL_CALL_RESULT)) is not None:
+        yield Block("result", _plain(result), "green")
+    if (value := get(names.OUTPUT)) is not None:
+        yield Block("output", pretty(value), "green")
+    if (changes := get(names.STATE_CHANGES)) is not None:
+        yield from _changes(changes)
+
+
+def pretty(value: Value) -> str:
+    """A captured value (JSON text) as one reads it: strings without their quotes, anything else as compact JSON."""
+    return _plain(_parsed(value))
+
+
+def _plain(value: Any) -> str:
+    """Text as it stands, anything else as compact JSON."""
+    return value if type(value) is str else _compact(value)
+
+
+def _messages(value: Value, style: str = "") -> Iterator[Block]:
+    messages = _parsed(value)
+    if not isinstance(messages, list):
+        yield Block("messages", pretty(value), style)
+        return
+    items = cast("list[Any]", messages)
+    if len(items) > _MESSAGES:
+        yield Block("", f"({len(items) - _MESSAGES:,} earlier messages)", "dim")
+    for item in items[-_MESSAGES:]:
+        if not isinstance(item, dict):
+            yield Block("message", _plain(item), style)
+            continue
+        message = cast("dict[str, Any]", item)
+        body = message.get("parts", message.get("content"))
+        yield from _message(_word(message.get("role"), "message"), body, style)
+
+
+def _message(role: str, body: Any, style: str = "") -> Iterator[Block]:
+    """One message. The conventions say `parts`, a list of typed objects; others have plain text in their place."""
+    for part in cast("list[Any]", body) if isinstance(body, list) else [body]:
+        if not isinstance(part, dict):
+            yield Block(role, _plain(part), style)
+            continue
+        fields = cast("dict[str, Any]", part)
+        kind = fields.get("type")
+        if kind == "text":
+            yield Block(role, _plain(fields.get("content")), style)
+        elif kind == "reasoning":
+            yield Block(f"{role} (reasoning)", _plain(fields.get("content")), "dim")
+        elif kind == "tool_call":
+            arguments = _plain(fields.get("arguments", {}))
+            yield Block(_called(f"{role} calls", fields), f"{_word(fields.get('name'), '?')}({arguments})", "magenta")
+        elif kind == "tool_call_response":
+            yield Block(_called(role, fields), _plain(fields.get("response", fields.get("result"))), style)
+        else:
+            yield Block(role, _compact(fields), style)
+
+
+def _called(label: str, part: dict[str, Any]) -> str:
+    call_id = _word(part.get("id"), "")
+    return f"{label} [{call_id}]" if call_id else label
+
+
+def _changes(value: Value) -> Iterator[Block]:
+    """The JSON object that `spanloom.state.Snapshot.values` writes."""
+    changes = _parsed(value)
+    if not isinstance(changes, dict):
+        yield Block("state", pretty(value))
+        return
+    for group, entries in cast("dict[str, Any]", changes).items():
+        if not isinstance(entries, dict):  # the count of what did not fit
+            yield Block(f"state {group}", pretty(entries), "dim")
+            continue
+        for key, change in cast("dict[str, Any]", entries).items():
+            if group == "changed" and isinstance(change, dict):
+                pair = cast("dict[str, Any]", change)
+                was, now = _compact(pair.get("before")), _compact(pair.get("after"))
+                yield Block(f"state ~ {key}", f"was {was}\nnow {now}")
+            else:
+                yield Block(f"state {'-' if group == 'removed' else '+'} {key}", _compact(change))
+
+
+def _parsed(value: Any) -> Any:
+    """What a JSON text stands for; the text itself where it is none (or one that was cut)."""
+    if type(value) is str:
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
+
+
+def _compact(value: Any) -> str:
+    try:
+        return json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "(nested too deeply to show)"
+
+
+def _word(value: Any, default: str) -> str:
+    return value if type(value) is str and value else default
