@@ -8,7 +8,7 @@ nothing stays open or current whatever happens in between.
 from __future__ import annotations
 
 import time
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
@@ -20,6 +20,7 @@ from spanloom.guard import swallow
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextvars import Token
     from types import TracebackType
 
     from opentelemetry.context import Context
@@ -113,13 +114,20 @@ class Scope:
 
     def leave(self) -> None:
         """Restore what was current before `enter`. In another context (a finalised generator) there is nothing to."""
-        if (scope_token := self._scope_token) is not None:
-            self._scope_token = None
-            _reset(_current, scope_token)
-        if (token := self._token) is not None:
-            self._token = None
+        scope_token, self._scope_token = self._scope_token, None
+        token, self._token = self._token, None
+        # ValueError: made in another context (a generator finalised elsewhere), where nothing of ours is current.
+        # RuntimeError: used up.
+        if scope_token is not None:
             try:
-                _reset(token.var, token)
+                _current.reset(scope_token)
+            except (ValueError, RuntimeError):
+                pass
+        if token is not None:
+            try:
+                token.var.reset(token)
+            except (ValueError, RuntimeError):
+                pass
             except AttributeError:  # a runtime context of another kind (OTEL_PYTHON_CONTEXT)
                 otel_context.detach(token)
 
@@ -207,18 +215,8 @@ class Scope:
         if parent is not None and parent.recording:
             if parent.raised is None:
                 parent.raised = []
-            parent.raised[:] = [
-                *parent.raised[-7:],
-                exc,
-            ]  # parallel children: the last few that can still arrive
-
-
-def _reset(variable: ContextVar[Any], token: Token[Any]) -> None:
-    try:
-        variable.reset(token)
-    except (ValueError, RuntimeError):
-        # made in another context (a generator finalised elsewhere) or used up: nothing of ours is current here
-        return
+            # parallel children: the last few are those that can still arrive
+            parent.raised[:] = [*parent.raised[-7:], exc]
 
 
 def _adds_context(span: Span, context: Context) -> bool:

@@ -8,6 +8,7 @@ level below the key, by comparing small containers item by item and large ones b
 from __future__ import annotations
 
 from collections import deque
+from operator import is_
 from typing import TYPE_CHECKING, Any, Final, cast
 
 if TYPE_CHECKING:
@@ -23,23 +24,20 @@ _CONTAINERS: Final = frozenset((dict, list, set, deque, bytearray))
 
 def _items(state: object) -> dict[str, Any] | None:
     """A shallow copy of the state's keys and values; None where it has no keys that can be read safely."""
+    if type(state) is dict:
+        return cast("dict[str, Any]", state).copy()
     if isinstance(state, dict):
         return dict(dict.items(cast("dict[str, Any]", state)))
     try:
         fields: Any = object.__getattribute__(state, "__dict__")
     except AttributeError:
         return None
-    return dict(fields) if type(fields) is dict else None
+    return cast("dict[str, Any]", fields).copy() if type(fields) is dict else None
 
 
 def _shape(value: Any) -> Any:
-    """What is compared later: the value, and for a mutable container a copy (small) or the length (large)."""
-    kind = cast("type[Any]", type(value))
-    if kind not in _CONTAINERS:
-        return None
-    if len(value) > _ITEMS:
-        return len(value)
-    return value.copy()
+    """What an in-place change of a container is seen by: a copy (small) or the length (large)."""
+    return len(value) if len(value) > _ITEMS else value.copy()
 
 
 def _same(before: Any, now: Any) -> bool:
@@ -48,18 +46,17 @@ def _same(before: Any, now: Any) -> bool:
 
 
 def _same_shape(shape: Any, now: Any) -> bool:
-    if shape is None:
-        return True
     if type(shape) is int:
         return shape == len(now)
     if len(shape) != len(now):
         return False
-    if type(shape) is dict:
-        pairs = zip(cast("dict[Any, Any]", shape).items(), now.items(), strict=True)
-        return all(
-            _same(key, now_key) and _same(value, now_value) for (key, value), (now_key, now_value) in pairs
-        )
-    return all(_same(b, n) for b, n in zip(shape, now, strict=True))
+    if type(shape) is not dict:
+        return _same_items(shape, now)
+    return _same_items(cast("dict[Any, Any]", shape).values(), now.values()) and _same_items(shape, now)
+
+
+def _same_items(before: Iterable[Any], now: Iterable[Any]) -> bool:
+    return all(map(is_, before, now)) or all(map(_same, before, now))
 
 
 class Snapshot:
@@ -74,28 +71,37 @@ class Snapshot:
             state: the shared state.
             capture: given, the values are kept as text too, so that `values` can tell before and after.
         """
-        self._items = _items(state)
+        self._items = items = _items(state)
         self._capture = capture
         self._texts: dict[str, str | None] = {}
-        if self._items is None:
-            self._shapes: dict[str, Any] = {}
+        self._shapes: dict[str, Any] = {}
+        if items is None:
             return
-        self._shapes = {
-            key: shape for key, value in self._items.items() if (shape := _shape(value)) is not None
-        }
+        self._shapes = {key: _shape(value) for key, value in items.items() if type(value) in _CONTAINERS}
         if capture is not None:
-            self._texts = {key: capture.field(key, value, _VALUE_BYTES) for key, value in self._items.items()}
+            self._texts = {key: capture.field(key, value, _VALUE_BYTES) for key, value in items.items()}
 
     def changed(self, state: object) -> tuple[list[str], list[str], list[str]]:
         """Names of the keys (added, changed, removed) since the snapshot, in the state's own order."""
         before, now = self._items, _items(state)
         if before is None or now is None:
             return [], [], []
-        if before.keys() == now.keys():  # the usual case: no set arithmetic
-            return [], [_name(k) for k, v in now.items() if self._differs(k, v)], []
+        shapes = self._shapes
+        changed = [
+            key
+            for key, value in now.items()
+            if key in before
+            and (
+                (key in shapes and not _same_shape(shapes[key], value))
+                if value is (old := before[key])
+                else not _same(old, value)
+            )
+        ]
+        if len(before) == len(now) and before.keys() == now.keys():  # the usual case
+            return [], list(map(_name, changed)), []
         return (
             [_name(key) for key in now if key not in before],
-            [_name(key) for key, value in now.items() if key in before and self._differs(key, value)],
+            list(map(_name, changed)),
             [_name(key) for key in before if key not in now],
         )
 
