@@ -1,9 +1,121 @@
-"""Fixtures of every test: a recorder with fixed ids and clock, and spanloom's own errors raised, not swallowed."""
+"""Fixtures of every test: a recorder with fixed ids and clock, spanloom's own errors raised, programs to run."""
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from spanloom import guard
 from spanloom.testing import Recorder
+
+PATIENCE = 60  # seconds; only a hanging program meets it
+
+
+@dataclass
+class Ran:
+    """A program that has ended; `said` are spanloom's own lines, taken out of `err`."""
+
+    code: int
+    out: str
+    err: str
+    said: list[str] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, code, out, err):
+        said = [line for line in err.splitlines() if line.startswith("spanloom: ")]
+        rest = "".join(line for line in err.splitlines(keepends=True) if not line.startswith("spanloom: "))
+        return cls(code, out, rest, said)
+
+    @property
+    def behaviour(self):
+        """What the program's user sees of the program."""
+        return self.code, self.out, self.err
+
+
+class Workshop:
+    """A folder with programs, in which commands run with a clean environment."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        self.env = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("OTEL_", "SPANLOOM_", "PYTHON", "COV_", "PYTEST_"))
+        }
+        # Nothing on the way to a loopback server, and no .pyc files that one run leaves to the other.
+        self.env |= {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "PYTHONDONTWRITEBYTECODE": "1"}
+
+    def write(self, name, source):
+        """A file of the program; returns its path."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(textwrap.dedent(source), encoding="utf-8")
+        return path
+
+    def start(self, command, env=None, **options):
+        """`subprocess.Popen` here; pipes unless `options` say otherwise."""
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, cwd=self.folder, env=self.env | (env or {}), text=True, **(pipes | options))
+
+    def run(self, command, *, env=None, stdin=None):
+        """Run a command to its end."""
+        with self.start(command, env, stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE) as process:
+            try:
+                out, err = process.communicate(stdin, timeout=PATIENCE)
+            finally:
+                process.kill()
+        return Ran.of(process.returncode, out, err)
+
+    def plain(self, *args, **options):
+        """`python ARGS`."""
+        return self.run([sys.executable, *args], **options)
+
+    def traced(self, *args, **options):
+        """`spanloom run ARGS`."""
+        return self.run(self.command(*args), **options)
+
+    @staticmethod
+    def command(*args):
+        """The command line of `spanloom run ARGS`."""
+        return [str(Path(sys.executable).with_name("spanloom")), "run", *args]
+
+    def same(self, *args, **options):
+        """Run both ways, find no difference, and return the traced one."""
+        plain, traced = self.plain(*args, **options), self.traced(*args, **options)
+        assert traced.behaviour == plain.behaviour
+        assert len(traced.said) == 1, traced.said
+        return traced
+
+    def files(self, folder=".spanloom"):
+        """The trace files, oldest name first."""
+        return sorted((self.folder / folder).glob("*.jsonl"))
+
+    def spans(self, folder=".spanloom"):
+        """Every span in the trace files, as OTLP/JSON has it, plus `resource` and `scope` as plain values."""
+        found = []
+        for path in self.files(folder):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                for resource in json.loads(line)["resourceSpans"]:
+                    about = attributes(resource["resource"])
+                    for scope in resource["scopeSpans"]:
+                        found += [
+                            {**span, "resource": about, "scope": scope["scope"]["name"]} for span in scope["spans"]
+                        ]
+        return found
+
+    def names(self, folder=".spanloom"):
+        """The spans' names, sorted."""
+        return sorted(span["name"] for span in self.spans(folder))
+
+
+def attributes(holder):
+    """OTLP/JSON attributes as a dict; numbers stay the texts that OTLP/JSON has for them."""
+    return {pair["key"]: next(iter(pair["value"].values()), None) for pair in holder.get("attributes", ())}
 
 
 @pytest.fixture(autouse=True)
@@ -19,3 +131,15 @@ def recorder():
     kept = Recorder()
     yield kept
     kept.assert_closed()
+
+
+@pytest.fixture
+def workshop(tmp_path):
+    """An empty folder with a clean environment to run programs in."""
+    return Workshop(tmp_path)
+
+
+@pytest.fixture(scope="session", name="attributes")
+def _attributes():
+    """A function: OTLP/JSON attributes as a dict."""
+    return attributes

@@ -52,7 +52,7 @@ class PocketFlowInstrumentor(GatedInstrumentor):
         for module in telemetry.config.pocketflow_modules:
             on_import(module, patch_once)
 
-    def _uninstrument(self, **kwargs: Any) -> None:
+    def _uninstrument(self, **_: Any) -> None:
         if self._patches is not None:
             self._patches.restore()
             self._patches = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from spanloom import genai
 from spanloom.instrument import names
@@ -27,6 +28,9 @@ TYPE_NAMES: Final = frozenset(
     }
 )
 DEFAULT_ACTION: Final = "default"
+_SCALARS: Final = frozenset((bool, int, float, type(None)))
+_SIZED: Final = (list, tuple, set, frozenset, dict, range)
+_BUILT_IN: Final = frozenset((*_SCALARS, *_SIZED, str, bytes))
 
 
 class Facts(NamedTuple):
@@ -48,9 +52,7 @@ def facts(cls: type, framework: str, *, draft: bool = True) -> Facts:
         draft: whether draft names of the conventions are written.
     """
     name = cls.__name__
-    own = [
-        base.__name__ for base in cls.__mro__ if base.__module__ == framework and base.__name__ in TYPE_NAMES
-    ]
+    own = [base.__name__ for base in cls.__mro__ if base.__module__ == framework and base.__name__ in TYPE_NAMES]
     kind = own[0] if own else "BaseNode"
     is_flow = "Flow" in own
     if is_flow:
@@ -72,23 +74,35 @@ def action_text(result: object, *, in_flow: bool) -> str | None:
         result: what the node's run returned.
         in_flow: whether a flow reads it as an action; alone, a node that returns nothing decides nothing.
     """
-    if type(result) is str and result:
-        return result
-    if not result and in_flow:
+    if not in_flow:
+        return (key_text(result) or None) if issubclass(type(result), str) else None
+    if result is None or (type(result) in _BUILT_IN and not result):  # never the `__bool__` of a user's class
         return DEFAULT_ACTION
-    if type(result) in (int, float, bool) and in_flow:
-        return str(result)
-    return f"<{type(result).__name__}>" if result is not None and in_flow else None
+    return key_text(result)
+
+
+def key_text(key: object) -> str:
+    """An action as text: strings (also of a `str` subclass or enum) as they are, without running a user's code."""
+    if issubclass(type(key), str):
+        return str.__str__(cast("str", key))
+    kind = type(key).__name__
+    if issubclass(type(key), Enum):
+        return f"{kind}.{object.__getattribute__(key, '_name_')}"
+    if type(key) is int and key.bit_length() > 64:  # its decimal text may be refused
+        return f"<{kind}>"
+    return str(key) if type(key) in _SCALARS else f"<{kind}>"
 
 
 def size_of(items: object) -> int | None:
     """How many items a batch has; None for generators and other things that must not be asked."""
-    return len(items) if isinstance(items, (list, tuple, set, frozenset, dict, range)) else None  # pyright: ignore[reportUnknownArgumentType]
+    kind: Any
+    for kind in _SIZED:
+        if issubclass(type(items), kind):
+            return kind.__len__(cast("Any", items))  # not `len`: a subclass may have its own
+    return None
 
 
-def retry_event(
-    attempt: int, error: str, message: str | None, index: int | None
-) -> dict[str, AttributeValue]:
+def retry_event(attempt: int, error: str, message: str | None, index: int | None) -> dict[str, AttributeValue]:
     """Attributes of the event that a failed attempt leaves on its node span.
 
     Args:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 from contextvars import ContextVar, Token
+from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakKeyDictionary
 
 from spanloom.instrument import Begun, Scope, Telemetry, current_scope, names
-from spanloom_pocketflow._describe import Facts, facts, size_of
+from spanloom_pocketflow._describe import TYPE_NAMES, Facts, facts, size_of
 from spanloom_pocketflow._scopes import (
     Attempt,
     Attempts,
@@ -27,6 +29,7 @@ from spanloom_pocketflow._standins import (
     ExecStandIn,
     FlowStandIn,
     RunStandIn,
+    real,
 )
 
 if TYPE_CHECKING:
@@ -88,15 +91,16 @@ class Instrumentation:
 
     def __init__(self, telemetry: Telemetry, module: ModuleType) -> None:
         self._telemetry = telemetry
-        self._module = module.__name__
         self._base: type = module.BaseNode
+        self._framework = self._base.__module__  # the module may only import PocketFlow's names
+        self._globals = vars(sys.modules.get(self._framework, module))
         self._phases = telemetry.config.pocketflow_phases
         self._facts: WeakKeyDictionary[type, Facts] = WeakKeyDictionary()
         self.execs: set[object] = set()  # the wrapped framework `_exec` functions
         self._empty = {
             value
-            for cls in vars(module).values()
-            if isinstance(cls, type) and issubclass(cls, self._base)
+            for cls in (getattr(module, name, None) for name in TYPE_NAMES)
+            if isinstance(cls, type) and cls.__module__ == self._framework
             for name, value in vars(cls).items()
             if name.removesuffix("_async") in ("prep", "exec", "exec_fallback", "post")
         }
@@ -105,11 +109,15 @@ class Instrumentation:
         """Whether `value` is a node or flow of this PocketFlow."""
         return isinstance(value, self._base)
 
+    def owns(self, namespace: dict[str, Any]) -> bool:
+        """Whether `namespace` are the globals of PocketFlow's own code."""
+        return namespace is self._globals
+
     # -- calls of wrapped methods: what to run them in, and with which `self` -----------------------------------
 
-    def begin_alone(self, node: Any, *args: Any, **kwargs: Any) -> Begun:
+    def begin_alone(self, node: Any, *args: Any, **_: Any) -> Begun:
         """`BaseNode.run`, `AsyncNode.run_async`."""
-        return Begun(_PASS, (AloneStandIn(self, node), *args))
+        return Begun(_PASS, (AloneStandIn(self, real(node)), *args))
 
     def begin_run(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
         """`_run` of a node or flow."""
@@ -126,56 +134,60 @@ class Instrumentation:
     def _run(
         self, stand_in: type[RunStandIn], node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Begun | None:
+        node = real(node)
         scope = current_scope()
         if isinstance(scope, Unit) and scope.subject is node and not scope.inside:
             # opened where the flow or `run` called the node, before an override of the user's
             return Begun(_Inside(scope), (stand_in(self, node, scope), *args)) if scope.recording else None
-        unit = self.unit(node, args[0] if args else kwargs.get("shared"), None)
+        unit = self.unit(node, _first(args, kwargs), None)
         if not unit.recording:
             return Begun(unit, (node, *args))
         unit.inside = True
         return Begun(unit, (stand_in(self, node, unit), *args))
 
-    def begin_orch(self, flow: Any, *args: Any, **kwargs: Any) -> Begun | None:
+    def begin_orch(self, flow: Any, *args: Any, **_: Any) -> Begun | None:
         """`_orch` or `_orch_async` of a flow."""
         scope = current_scope()
         unit = scope if isinstance(scope, Unit) else None
         if unit is not None and not unit.recording:
             return None
         orchestra = Orchestra(unit)
-        return Begun(orchestra, (FlowStandIn(self, flow, orchestra), *args))
+        return Begun(orchestra, (FlowStandIn(self, real(flow), orchestra), *args))
 
-    def begin_exec(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
+    def begin_exec(self, node: Any, *args: Any, **_: Any) -> Begun | None:
         """`_exec` for one item (the only one, outside batch nodes)."""
+        node = real(node)
         unit = unit_of(node)
         if unit is not None and not unit.recording:
             return None
         batch = Batch.current.get()
         index = batch.take() if batch is not None and batch.subject is node else None
-        name = self.facts(type(node)).name
+        name = self.facts(node).name
         return Begun(_PASS, (ExecStandIn(self, node, name, Attempts(unit, index)), *args))
 
     def begin_batch(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
         """`_exec` of a batch node: the items go through `begin_exec`."""
+        node, items = real(node), _first(args, kwargs)
         unit = unit_of(node)
         if unit is not None:
             if not unit.recording:
                 return None
-            unit.sized(args[0] if args else None)
-        return Begun(Batch(node, size_of(args[0] if args else None)), (node, *args))
+            unit.sized(items)
+        return Begun(Batch(node, size_of(items)), (node, *args))
 
     # -- scopes -----------------------------------------------------------------------------------------------
 
-    def facts(self, cls: type) -> Facts:
-        """The facts of a class, worked out once and forgotten with it."""
+    def facts(self, node: object) -> Facts:
+        """The facts of a node's class, worked out once and forgotten with it."""
+        cls = type(node)
         found = self._facts.get(cls)
         if found is None:
-            found = self._facts[cls] = facts(cls, self._module, draft=self._telemetry.config.draft_names)
+            found = self._facts[cls] = facts(cls, self._framework, draft=self._telemetry.config.draft_names)
         return found
 
     def unit(self, node: Any, shared: object, place: Place | None) -> Unit:
         """A node or flow begins."""
-        return Unit(self._telemetry, node, self.facts(type(node)), shared, place).begin()
+        return Unit(self._telemetry, node, self.facts(node), shared, place).begin()
 
     def parameter_set(self, batch: Unit, index: int, shared: object = None, params: object = None) -> Unit:
         """A batch flow begins its loop for one set of parameters."""
@@ -203,7 +215,7 @@ class Instrumentation:
 
     def own_exec(self, unit: Unit, method: Any, prep_res: object) -> Phase | None:
         """An `_exec` of the user's: one span around it. PocketFlow's own shows its attempts instead."""
-        if "exec" not in self._phases or getattr(method, "__func__", None) in self.execs:
+        if "exec" not in self._phases or _function(method) in self.execs:
             return None
         phase = Phase(self._telemetry, keeps_output=self._telemetry.capture.io)
         return self._given(self._open(phase, "exec", unit.facts.name, {}), prep_res)
@@ -255,7 +267,18 @@ class Instrumentation:
 
     def _is_empty(self, method: Any) -> bool:
         """Whether a phase is PocketFlow's own placeholder: nothing of the user's runs there, so there is no span."""
-        return getattr(method, "__func__", None) in self._empty
+        return _function(method) in self._empty
+
+
+def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """The first argument behind `self`: the shared state, or what `prep` returned."""
+    return args[0] if args else next(iter(kwargs.values()), None)
+
+
+def _function(method: Any) -> FunctionType | None:
+    """The function behind a plain method; None for any other callable, none of whose code is run to ask."""
+    function = method.__func__ if type(method) is MethodType else None
+    return function if type(function) is FunctionType else None
 
 
 def _set(scope: Scope, attribute: str, text: str | None) -> None:

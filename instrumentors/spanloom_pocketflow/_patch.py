@@ -40,19 +40,20 @@ def patch(module: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
         telemetry: where spans go.
         patches: remembers what was replaced.
     """
-    if not isinstance(getattr(module, "BaseNode", None), type):
+    base = getattr(module, "BaseNode", None)
+    if not isinstance(base, type):
         LOG.warning(
             "%s has no class BaseNode, so it is not PocketFlow and is not traced. "
             "If your copy of PocketFlow has another name, set SPANLOOM_POCKETFLOW_MODULES to it.",
             module.__name__,
         )
         return
+    if patches.holds(base, "run"):  # a module that only imports the names of one that has been patched
+        return
     instrumentation = Instrumentation(telemetry, module)
     for (owner_name, method), begin in METHODS.items():
         owner = getattr(module, owner_name, None)
         if isinstance(owner, type) and method in owner.__dict__:
-            wrapper = patches.wrap(
-                owner, method, getattr(instrumentation, begin), "spans of PocketFlow nodes"
-            )
+            wrapper = patches.wrap(owner, method, getattr(instrumentation, begin), "spans of PocketFlow nodes")
             if method == "_exec":
                 instrumentation.execs.add(wrapper)

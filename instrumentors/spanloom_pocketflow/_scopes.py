@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.trace import Link
 
 from spanloom.instrument import Scope, Snapshot, Telemetry, current_scope, error_type, guarded, names
-from spanloom_pocketflow._describe import Facts, action_text, retry_event, size_of
+from spanloom_pocketflow._describe import Facts, action_text, key_text, retry_event, size_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -75,9 +75,7 @@ class Unit(Scope):
             self._shows_state = capture.state and place is None and not extra and current_scope() is None
             if self._shows_state:
                 self._show_state(names.INPUT)
-            self._snapshot = Snapshot(
-                self._shared, capture if capture.state and not self._shows_state else None
-            )
+            self._snapshot = Snapshot(self._shared, capture if capture.state and not self._shows_state else None)
         return self
 
     def _show_state(self, attribute: str) -> None:
@@ -116,7 +114,7 @@ class Unit(Scope):
         """What is known at the end: the decision, the changes, the attempts."""
         found: dict[str, AttributeValue] = {}
         place = self.place
-        action = action_text(self.result, in_flow=place is not None)
+        action = None if self._outcome else action_text(self.result, in_flow=place is not None)
         if action is not None:
             found[names.POCKETFLOW_ACTION] = action
         if place is not None and place.next_name is not None:
@@ -146,7 +144,7 @@ class Unit(Scope):
         place = self.place
         waits = exc is None and place is not None
         self.close(exc, end=not waits)
-        if waits and place is not None and self.recording:
+        if waits and place is not None:
             place.orchestra.waiting = self
         self.leave()
 
@@ -261,13 +259,13 @@ class Orchestra:
         place = unit.place
         if next_node is not None and place is not None:
             place.next_name = type(next_node).__name__
-        elif node.successors and self.flow is not None and self.flow.recording:
+        elif self.flow is not None and self.flow.recording and (successors := _successors(node)):
             self.flow.span.add_event(
                 names.POCKETFLOW_NO_SUCCESSOR_EVENT,
                 {
                     names.NODE_NAME: unit.facts.name,
                     names.POCKETFLOW_ACTION: action_text(action, in_flow=True) or "",
-                    names.POCKETFLOW_SUCCESSORS: [str(name) for name in node.successors],
+                    names.POCKETFLOW_SUCCESSORS: successors,
                 },
             )
         unit.finish()
@@ -322,6 +320,12 @@ class Attempts:
             if delay is not None:
                 event[names.RETRY_DELAY] = delay
             self.unit.attempt_failed(event, at)
+
+
+def _successors(node: Any) -> list[str]:
+    """The actions a node has successors for. A property of the user's is not read: PocketFlow would not have."""
+    successors: Any = object.__getattribute__(node, "__dict__").get("successors")
+    return [key_text(action) for action in successors] if isinstance(successors, dict) else []  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  any keys
 
 
 def unit_of(subject: object) -> Unit | None:

@@ -8,21 +8,25 @@ their code is always theirs. Nothing is ever set on a node, and no stand-in outl
 from __future__ import annotations
 
 import copy
+import inspect
 from typing import TYPE_CHECKING, Any
 
-from spanloom.instrument import Scope, await_in, call_in, guarded, swallow
+from spanloom.instrument import guarded, swallow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from spanloom.instrument import Scope
     from spanloom_pocketflow._instrumentation import Instrumentation
     from spanloom_pocketflow._scopes import Attempts, Orchestra, Unit
 
 
 class StandIn:
-    """Everything not watched goes to the node: reads, writes, deletions, truth, and `isinstance`."""
+    """Everything not watched goes to the node: reads, writes, deletions, truth, and PocketFlow's `isinstance`."""
 
     __slots__ = ("_spanloom_in", "_spanloom_node")
+    _spanloom_in: Instrumentation
+    _spanloom_node: Any
 
     def __init__(self, instrumentation: Instrumentation, node: Any) -> None:
         object.__setattr__(self, "_spanloom_in", instrumentation)
@@ -41,32 +45,65 @@ class StandIn:
         return bool(self._spanloom_node)
 
     @property
-    def __class__(self) -> Any:  # PocketFlow asks `isinstance(curr, AsyncNode)`
-        return type(self._spanloom_node)
+    def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  read-only is enough
+        # PocketFlow's own code takes it for the node (`isinstance(curr, AsyncNode)`). Nobody else does: programs that
+        # look for nodes in the frames' `self`, as PocketFlow's guide shows, must find each real node, and once.
+        frame = inspect.currentframe()
+        if frame is not None and frame.f_back is not None and self._spanloom_in.owns(frame.f_back.f_globals):
+            return self._spanloom_node.__class__
+        return type(self)
 
-    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...]) -> Scope | None:
+    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...], /) -> Scope | None:
         """The scope for a call of `hook` (without `_async`); None lets it pass."""
         raise NotImplementedError
+
+
+def real(node: Any) -> Any:
+    """The node behind a stand-in; any other object as it is."""
+    return object.__getattribute__(node, "_spanloom_node") if issubclass(type(node), StandIn) else node
 
 
 def _hook(name: str, *, awaited: bool) -> Callable[..., Any]:
     """A watched method: the node's own, called inside the scope that the stand-in chooses.
 
-    `awaited` says what PocketFlow does with the result, whatever kind of function the user wrote.
+    `awaited` says what PocketFlow does with the result, whatever kind of function the user wrote. The scope opens
+    when the call begins to run, so a coroutine that is made and never started opens none. While it runs the local
+    `self` is the real node, for programs that look for nodes in the frames.
     """
-    run = await_in if awaited else call_in
     kind = name.removesuffix("_async")
 
-    def watched(self: StandIn, *args: Any) -> Any:
-        method = getattr(self._spanloom_node, name)
+    def opened(
+        choose: Callable[..., Scope | None], method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Scope | None:
         try:
-            scope = self._spanloom_scope(kind, method, args)
+            return choose(kind, method, (*args, *kwargs.values()) if kwargs else args)
         except Exception as exc:
             swallow(f"pocketflow.{kind}", f"{kind} spans", exc)
-            scope = None
-        return method(*args) if scope is None else run(scope, method, args)
+            return None
 
-    return watched
+    def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
+        choose, self = self._spanloom_scope, self._spanloom_node
+        method = getattr(self, name)
+        scope = opened(choose, method, args, kwargs)
+        if scope is None:
+            return method(*args, **kwargs)
+        with scope:
+            result = method(*args, **kwargs)
+            scope.returned(result)
+            return result
+
+    async def watched_async(self: Any, *args: Any, **kwargs: Any) -> Any:
+        choose, self = self._spanloom_scope, self._spanloom_node
+        method = getattr(self, name)
+        scope = opened(choose, method, args, kwargs)
+        if scope is None:
+            return await method(*args, **kwargs)
+        with scope:
+            result = await method(*args, **kwargs)
+            scope.returned(result)
+            return result
+
+    return watched_async if awaited else watched
 
 
 class AloneStandIn(StandIn):
@@ -77,7 +114,7 @@ class AloneStandIn(StandIn):
     _run = _hook("_run", awaited=False)
     _run_async = _hook("_run_async", awaited=True)
 
-    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...]) -> Scope | None:
+    def _spanloom_scope(self, _hook: str, _method: Any, args: tuple[Any, ...], /) -> Scope | None:
         return self._spanloom_in.unit(self._spanloom_node, args[0], None)
 
 
@@ -85,6 +122,7 @@ class RunStandIn(StandIn):
     """`self` in a framework `_run`: the phases."""
 
     __slots__ = ("_spanloom_unit",)
+    _spanloom_unit: Unit
 
     def __init__(self, instrumentation: Instrumentation, node: Any, unit: Unit) -> None:
         super().__init__(instrumentation, node)
@@ -96,7 +134,7 @@ class RunStandIn(StandIn):
     post_async = _hook("post_async", awaited=True)
     _exec = _hook("_exec", awaited=False)
 
-    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...]) -> Scope | None:
+    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...], /) -> Scope | None:
         if hook == "_exec":
             return self._spanloom_in.own_exec(self._spanloom_unit, method, args[0])
         return self._spanloom_in.phase(self._spanloom_unit, hook, method)
@@ -114,6 +152,7 @@ class BatchFlowStandIn(RunStandIn):
     """`self` in the `_run` or `_run_async` of a batch flow: one unit per parameter set."""
 
     __slots__ = ("_spanloom_count",)
+    _spanloom_count: int
 
     def __init__(self, instrumentation: Instrumentation, node: Any, unit: Unit) -> None:
         super().__init__(instrumentation, node, unit)
@@ -122,20 +161,22 @@ class BatchFlowStandIn(RunStandIn):
     _orch = _hook("_orch", awaited=False)
     _orch_async = _hook("_orch_async", awaited=True)
 
-    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...]) -> Scope | None:
+    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...], /) -> Scope | None:
         if hook == "prep":
             return self._spanloom_in.batch_prep(self._spanloom_unit, method)
         if hook != "_orch":
             return super()._spanloom_scope(hook, method, args)
         index = self._spanloom_count
         object.__setattr__(self, "_spanloom_count", index + 1)
-        return self._spanloom_in.parameter_set(self._spanloom_unit, index, *args)
+        return self._spanloom_in.parameter_set(self._spanloom_unit, index, *args[:2])
 
 
 class ExecStandIn(StandIn):
     """`self` in a framework `_exec` that calls the user's `exec`: attempts, delays, fallback."""
 
     __slots__ = ("_spanloom_attempts", "_spanloom_name")
+    _spanloom_attempts: Attempts
+    _spanloom_name: str
 
     def __init__(self, instrumentation: Instrumentation, node: Any, name: str, attempts: Attempts) -> None:
         super().__init__(instrumentation, node)
@@ -160,7 +201,7 @@ class ExecStandIn(StandIn):
         self._spanloom_attempts.waits(value)
         return value
 
-    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...]) -> Scope | None:
+    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...], /) -> Scope | None:
         if hook == "exec":
             return self._spanloom_in.attempt(self._spanloom_name, self._spanloom_attempts, method, args[0])
         return self._spanloom_in.fallback(self._spanloom_name, self._spanloom_attempts, method, args[0])
@@ -170,6 +211,7 @@ class FlowStandIn(StandIn):
     """`self` in a framework `_orch`: hands out the graph's nodes as stand-ins, and watches the choice of the next."""
 
     __slots__ = ("_spanloom_orchestra",)
+    _spanloom_orchestra: Orchestra
 
     def __init__(self, instrumentation: Instrumentation, node: Any, orchestra: Orchestra) -> None:
         super().__init__(instrumentation, node)
@@ -185,11 +227,12 @@ class FlowStandIn(StandIn):
         """The first node (pocketflow 0.0.1; later a method, which its `_orch` does not use)."""
         return self._spanloom_wrap(self._spanloom_node.start)
 
-    def get_next_node(self, curr: Any, action: Any) -> Any:
-        """The flow's own choice, which may be the user's override; it ends the span of `curr`."""
-        node = curr._spanloom_node if type(curr) is NodeStandIn else curr
-        chosen = self._spanloom_node.get_next_node(node, action)
+    def get_next_node(self, *args: Any, **kwargs: Any) -> Any:
+        """The flow's own choice, which may be the user's override; it ends the span of the node that ran."""
+        args, kwargs = tuple(map(real, args)), {key: real(value) for key, value in kwargs.items()}
+        chosen = self._spanloom_node.get_next_node(*args, **kwargs)
         with guarded("pocketflow.next", "the next node of a node span"):
+            node, action, *_ = (*args, *kwargs.values())
             self._spanloom_orchestra.decided(node, action, chosen)
         return self._spanloom_wrap(chosen)
 
@@ -203,10 +246,10 @@ class NodeStandIn(StandIn):
     """The node that a flow's loop has in hand: its `_run` is a unit, whoever wrote it."""
 
     __slots__ = ("_spanloom_orchestra", "_spanloom_template")
+    _spanloom_orchestra: Orchestra
+    _spanloom_template: Any
 
-    def __init__(
-        self, instrumentation: Instrumentation, node: Any, template: Any, orchestra: Orchestra
-    ) -> None:
+    def __init__(self, instrumentation: Instrumentation, node: Any, template: Any, orchestra: Orchestra) -> None:
         super().__init__(instrumentation, node)
         object.__setattr__(self, "_spanloom_template", template)
         object.__setattr__(self, "_spanloom_orchestra", orchestra)
@@ -222,6 +265,6 @@ class NodeStandIn(StandIn):
     _run = _hook("_run", awaited=False)
     _run_async = _hook("_run_async", awaited=True)
 
-    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...]) -> Scope | None:
+    def _spanloom_scope(self, _hook: str, _method: Any, args: tuple[Any, ...], /) -> Scope | None:
         place = self._spanloom_orchestra.place(self._spanloom_template)
         return self._spanloom_in.unit(self._spanloom_node, args[0], place)

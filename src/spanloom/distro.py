@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator  # pyright: ignore[reportPrivateUsage]  the documented base of distros
-from opentelemetry.util._importlib_metadata import entry_points
+from importlib.metadata import entry_points
 
 from spanloom import environment
 from spanloom.guard import LOG
 
 if TYPE_CHECKING:
-    from opentelemetry.util._importlib_metadata import EntryPoint
+    from importlib.metadata import EntryPoint
 
 
 class SpanloomDistro(BaseDistro):

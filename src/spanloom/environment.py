@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from spanloom.config import CAPTURE_MESSAGE_CONTENT, FALSE, TRUE
+from spanloom.config import CAPTURE_MESSAGE_CONTENT, FALSE, JSONL_DIR, TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, MutableMapping
@@ -151,4 +151,5 @@ def child_environment(options: RunOptions) -> dict[str, str]:
         entry,
         *(part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != entry),
     ]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path), RUN: options.to_environment()}
+    handed = {"PYTHONPATH": os.pathsep.join(path), RUN: options.to_environment(), JSONL_DIR: options.directory}
+    return {**os.environ, **handed}

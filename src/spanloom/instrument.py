@@ -98,6 +98,10 @@ class Patches:
         self._done.append((owner, name, original, wrapper))
         return wrapper
 
+    def holds(self, owner: type | ModuleType, name: str) -> bool:
+        """Whether `name` of `owner` has been wrapped by `wrap`."""
+        return any(done[0] is owner and done[1] == name for done in self._done)
+
     def restore(self) -> None:
         """Undo everything, newest first."""
         self._switch.on = False

@@ -9,7 +9,7 @@ from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
-from opentelemetry.util._importlib_metadata import entry_points
+from importlib.metadata import entry_points
 
 from spanloom import config, environment
 from spanloom.distro import SpanloomDistro

@@ -204,6 +204,8 @@ class Scope:
         name = type(exc).__name__
         self.span.set_status(Status(StatusCode.ERROR, f"{name}: {message}" if message else name))
         parent = self.parent
+        while parent is not None and not parent.recording:  # a scope without a span of its own passes it on
+            parent = parent.parent
         if not _holds(self.raised, exc) and not (parent is not None and _holds(parent.raised, exc)):
             event: dict[str, AttributeValue] = {names.EXCEPTION_TYPE: kind}
             if message is not None:
@@ -212,7 +214,7 @@ class Scope:
             if stack is not None:
                 event[names.EXCEPTION_STACKTRACE] = stack
             self.span.add_event(names.EXCEPTION_EVENT, event)
-        if parent is not None and parent.recording:
+        if parent is not None:
             if parent.raised is None:
                 parent.raised = []
             # parallel children: the last few are those that can still arrive

@@ -50,6 +50,8 @@ def _same_shape(shape: Any, now: Any) -> bool:
         return shape == len(now)
     if len(shape) != len(now):
         return False
+    if type(shape) is set:
+        return _same_members(cast("set[Any]", shape), now)
     if type(shape) is not dict:
         return _same_items(shape, now)
     return _same_items(cast("dict[Any, Any]", shape).values(), now.values()) and _same_items(shape, now)
@@ -57,6 +59,13 @@ def _same_shape(shape: Any, now: Any) -> bool:
 
 def _same_items(before: Iterable[Any], now: Iterable[Any]) -> bool:
     return all(map(is_, before, now)) or all(map(_same, before, now))
+
+
+def _same_members(before: set[Any], now: set[Any]) -> bool:
+    """As `_same_items`, whatever the order: the copy of a set may have another one than the set."""
+    if set(map(id, before)) == set(map(id, now)):
+        return True
+    return all(type(member) in _SCALARS for member in (*before, *now)) and before == now
 
 
 class Snapshot:

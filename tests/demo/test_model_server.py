@@ -56,9 +56,7 @@ def test_a_stream_joins_to_the_text_and_ends_with_usage(ask):
     client = ask(say("Line one\n\n  line two \n"))
     options = {"include_usage": True}
 
-    with client.chat.completions.create(
-        model="any", messages=HELLO, stream=True, stream_options=options
-    ) as stream:
+    with client.chat.completions.create(model="any", messages=HELLO, stream=True, stream_options=options) as stream:
         chunks = list(stream)
 
     assert "".join(c.choices[0].delta.content or "" for c in chunks[:-1]) == "Line one\n\n  line two \n"
@@ -83,9 +81,7 @@ def test_tool_calls_are_the_same_streamed_and_whole(ask):
 
     whole = client.chat.completions.create(model="any", messages=HELLO, tools=TOOLS).choices[0]
     collected = {}
-    with client.chat.completions.create(
-        model="any", messages=HELLO, tools=TOOLS, stream=True
-    ) as stream:
+    with client.chat.completions.create(model="any", messages=HELLO, tools=TOOLS, stream=True) as stream:
         deltas = [call for chunk in stream for call in chunk.choices[0].delta.tool_calls or []]
     for delta in deltas:
         call = collected.setdefault(delta.index, {"id": delta.id, "name": delta.function.name, "arguments": ""})
@@ -97,9 +93,7 @@ def test_tool_calls_are_the_same_streamed_and_whole(ask):
     assert whole.message.tool_calls[0].id != whole.message.tool_calls[1].id
     assert [c["name"] for c in collected.values()] == ["search", "search"]
     # The id is made from the request, which says whether it is streamed; the arguments are equal to the letter.
-    assert [c["arguments"] for c in collected.values()] == [
-        c.function.arguments for c in whole.message.tool_calls
-    ]
+    assert [c["arguments"] for c in collected.values()] == [c.function.arguments for c in whole.message.tool_calls]
 
 
 def test_later_turns_find_the_earlier_prompt_in_the_cache(ask):
@@ -149,19 +143,17 @@ def test_async_stream(ask):
     base_url = ask(say("one two three")).base_url
 
     async def read():
-        async with AsyncOpenAI(base_url=base_url, api_key="none") as client:
-            async with await client.chat.completions.create(
-                model="any", messages=HELLO, stream=True
-            ) as stream:
-                return [chunk.choices[0].delta.content async for chunk in stream]
+        async with (
+            AsyncOpenAI(base_url=base_url, api_key="none") as client,
+            await client.chat.completions.create(model="any", messages=HELLO, stream=True) as stream,
+        ):
+            return [chunk.choices[0].delta.content async for chunk in stream]
 
     assert asyncio.run(read()) == ["", "one", " two", " three", None]
 
 
 def test_a_failure_is_an_openai_error_with_its_headers(ask):
-    client = ask(
-        lambda request: Failure(429, "Slow down.", type="requests", code="rate", headers={"Retry-After": "7"})
-    )
+    client = ask(lambda request: Failure(429, "Slow down.", type="requests", code="rate", headers={"Retry-After": "7"}))
 
     with pytest.raises(openai.RateLimitError, match=r"Slow down\.") as caught:
         client.chat.completions.create(model="any", messages=HELLO, stream=True)

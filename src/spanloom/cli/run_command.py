@@ -12,13 +12,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from spanloom.config import JSONL_DIR, trace_directory
 from spanloom.environment import RunOptions, child_environment
 
 if TYPE_CHECKING:
     import argparse
+
+_BINARIES: Final = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe")  # Linux, macOS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,37 +35,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dir", dest="directory", help=f"folder of the trace files (default: {JSONL_DIR} or .spanloom)"
     )
     content = parser.add_mutually_exclusive_group()
-    content.add_argument(
-        "--content", action="store_true", default=None, help="record inputs, outputs and state"
-    )
-    content.add_argument(
-        "--no-content", dest="content", action="store_false", help="record names and numbers only"
-    )
+    content.add_argument("--content", action="store_true", default=None, help="record inputs, outputs and state")
+    content.add_argument("--no-content", dest="content", action="store_false", help="record names and numbers only")
     parser.add_argument("--quiet", action="store_true", help="no line at exit")
+    # One positional takes all the rest as it stands: with two, argparse would drop a `--` of the program's.
     parser.add_argument(
-        "program", metavar="PROGRAM", help="a script, a folder, a module (-m), or a command on PATH"
+        "command_line",
+        metavar="PROGRAM [ARGS ...]",
+        nargs="...",
+        help="a script, a folder, a module (-m), a command, or - for standard input; and its own arguments",
     )
-    parser.add_argument("args", metavar="ARGS", nargs="...", help="the program's own arguments")
 
 
 def run(options: argparse.Namespace) -> int:
     """Replace this process by the program. Returns only if that is not possible: 2, after one line on stderr."""
-    command = _command(options.program, options.args, module=options.module)
+    given: list[str] = options.command_line
+    program, *args = (given[1:] if given[:1] == ["--"] else given) or [""]
+    if not program:
+        print("spanloom: run what? For example: spanloom run app.py", file=sys.stderr)
+        return 2
+    command = _command(program, args, module=options.module)
     if command is None:
         print(
-            f"spanloom: there is no program {options.program!r} here, and no such command on PATH "
-            f"(for a module write: spanloom run -m {options.program})",
+            f"spanloom: there is no program {program!r} here, and no such command on PATH "
+            f"(for a module write: spanloom run -m {program})",
             file=sys.stderr,
         )
         return 2
     shown = options.directory or trace_directory()
     handed = RunOptions(
-        directory=str(Path(shown).absolute()),
+        directory=_absolute(shown),
         shown=shown,
         content=options.content,
         quiet=options.quiet,
         pid=os.getpid(),
-        name=Path(options.program).stem if not options.module else options.program,
+        name=program if options.module else Path(_absolute(program)).stem,
     )
     environment = child_environment(handed)
     if os.name == "nt":  # there exec starts a new process and ends this one at once
@@ -81,7 +87,35 @@ def _command(program: str, args: list[str], *, module: bool) -> list[str] | None
     """The command line, or None where there is no such program."""
     if module:
         return [sys.executable, "-m", program, *args]
-    if Path(program).exists():
+    found = shutil.which(program, path=_search_path())
+    here = program == "-" or os.path.exists(program)  # noqa: PTH110  Path.exists raises where access is denied
+    if here and not (found and _is_foreign(program)):
         return [sys.executable, program, *args]
-    found = shutil.which(program)
     return None if found is None else [found, *args]
+
+
+def _search_path() -> str:
+    """PATH, behind the commands of our own environment: `.venv/bin/spanloom run pytest` means its pytest."""
+    path = os.environ.get("PATH", os.defpath)
+    in_environment = sys.prefix != sys.base_prefix
+    return os.pathsep.join([str(Path(sys.executable).parent), path]) if in_environment else path
+
+
+def _is_foreign(program: str) -> bool:
+    """Whether Python cannot run this path: a folder without `__main__.py`, a script of another language, a binary."""
+    path = Path(program)
+    try:
+        if path.is_dir():
+            return not (path / "__main__.py").exists()
+        with path.open("rb") as file:
+            start = file.readline(256)
+    except OSError:
+        return False  # Python says what is wrong with it
+    return start.startswith(_BINARIES) or (start.startswith(b"#!") and b"python" not in start)
+
+
+def _absolute(path: str) -> str:
+    try:
+        return str(Path(path).expanduser().absolute())
+    except (OSError, RuntimeError):  # no current folder, no such home: whoever uses the path says so
+        return path

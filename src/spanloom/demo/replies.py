@@ -94,9 +94,7 @@ def completion(request: Json, reply: Reply) -> Json:
         message["tool_calls"] = _wire_tool_calls(request, reply)
     return {
         **_envelope(request, "chat.completion"),
-        "choices": [
-            {"index": 0, "message": message, "logprobs": None, "finish_reason": _finish_reason(reply)}
-        ],
+        "choices": [{"index": 0, "message": message, "logprobs": None, "finish_reason": _finish_reason(reply)}],
         "usage": usage(request, reply),
     }
 

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from spanloom.demo.embeddings import embeddings
 from spanloom.demo.replies import Failure, Json, Respond, chunks, completion, prompt_tokens
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
-_LARGEST_BODY = 32 * 1024 * 1024
+CHAT_MODEL: Final = "loopback-chat"
+EMBEDDING_MODEL: Final = "loopback-embedding"
+
+_LARGEST_BODY: Final = 32 * 1024 * 1024
 
 
 class ModelServer:
@@ -44,7 +47,7 @@ class ModelServer:
         self,
         respond: Respond,
         *,
-        models: Sequence[str] = ("loopback-chat", "loopback-embedding"),
+        models: Sequence[str] = (CHAT_MODEL, EMBEDDING_MODEL),
         context_tokens: int | None = None,
         seconds_per_token: float = 0.0,
     ) -> None:
@@ -59,9 +62,7 @@ class ModelServer:
     def base_url(self) -> str:
         """What `OpenAI(base_url=...)` or `OPENAI_BASE_URL` wants; only while the server runs."""
         if self._http is None:
-            raise RuntimeError(
-                "the model server is not running: use it as `with ModelServer(...) as server:`"
-            )
+            raise RuntimeError("the model server is not running: use it as `with ModelServer(...) as server:`")
         return f"http://127.0.0.1:{self._http.server_port}/v1"
 
     def __enter__(self) -> Self:
@@ -133,9 +134,7 @@ class _Handler(BaseHTTPRequestHandler):
         if (refusal := self._unauthorized()) is not None:
             self._send(refusal)
         elif self.path == "/v1/models":
-            listed = [
-                {"id": name, "object": "model", "created": 0, "owned_by": "loopback"} for name in model.models
-            ]
+            listed = [{"id": name, "object": "model", "created": 0, "owned_by": "loopback"} for name in model.models]
             self._send({"object": "list", "data": listed})
         else:
             self._send(self._no_such_url())

@@ -14,6 +14,20 @@ if TYPE_CHECKING:
 
 # The history is repeated in every call of a loop; the last messages and a count of the others tell enough.
 _MESSAGES: Final = 6
+# The attributes that hold content.
+NEEDED: Final = frozenset(
+    {
+        names.POCKETFLOW_PARAMS,
+        names.INPUT,
+        names.OUTPUT,
+        names.GEN_AI_SYSTEM_INSTRUCTIONS,
+        names.GEN_AI_INPUT_MESSAGES,
+        names.GEN_AI_OUTPUT_MESSAGES,
+        names.GEN_AI_TOOL_CALL_ARGUMENTS,
+        names.GEN_AI_TOOL_CALL_RESULT,
+        names.STATE_CHANGES,
+    }
+)
 
 
 class Block(NamedTuple):

@@ -160,7 +160,7 @@ def _value(raw: Any, depth: int = 0) -> Value:
     return None
 
 
-def _number(raw: Any, kind: type[int] | type[float]) -> Value:
+def _number(raw: Any, kind: type[int | float]) -> Value:
     """A number that JSON can hold again; otherwise ("NaN", "Infinity", garbage) the text that was written."""
     number = raw
     if type(raw) is str:
@@ -199,4 +199,4 @@ def _list(raw: Any) -> list[Any]:
 
 
 def _dicts(raw: Any) -> Iterator[dict[str, Any]]:
-    return (item for item in _list(raw) if type(item) is dict)
+    return (cast("dict[str, Any]", item) for item in _list(raw) if type(item) is dict)

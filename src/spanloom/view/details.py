@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from spanloom.view.model import Attributes, Span, Value
     from spanloom.view.tree import Node
 
-_MOST_CHARACTERS: Final = 4000
-_MOST_LINES: Final = 24
+_MOST_CHARACTERS: Final = 2000
+_MOST_LINES: Final = 16
 _STACK_LINES: Final = 12
 
 
@@ -47,8 +47,10 @@ def details(node: Node, detail: Detail, cells: int) -> Iterator[Row]:
     if detail.content:
         for label, text, style in blocks(span.attributes):
             yield from _rows(clean(label), text, cells, style)
-    if detail.errors and not detail.attributes and node.origin:
-        yield from _stack(span, cells)
+    if detail.errors and not detail.attributes and (stack := _stack(span)):
+        # other instrumentations record an exception again on each span that it passes through
+        if not any(child.span is not None and _stack(child.span) for child in node.children):
+            yield from _end_of(stack, cells)
 
 
 def _attributes(span: Span, cells: int) -> Iterator[Row]:
@@ -76,29 +78,31 @@ def _shown(value: Value) -> str:
     return value if type(value) is str else json.dumps(value, ensure_ascii=False)
 
 
-def _stack(span: Span, cells: int) -> Iterator[Row]:
-    """The end of the stack trace, where the error came up."""
+def _stack(span: Span) -> str:
+    """The stack trace of the exception that was recorded on a span, if there is one."""
     for event in span.events:
         stack = event.attributes.get(names.EXCEPTION_STACKTRACE)
         if event.name == names.EXCEPTION_EVENT and type(stack) is str:
-            lines = stack.splitlines()
-            if len(lines) > _STACK_LINES:
-                yield Row("", f"({len(lines) - _STACK_LINES} lines above; --attributes shows more)", "dim")
-            for line in lines[-_STACK_LINES:]:
-                yield from (Row("", part, "dim") for part in wrap(line, cells))
+            return stack
+    return ""
+
+
+def _end_of(stack: str, cells: int) -> Iterator[Row]:
+    """Its last lines: that is where the error came up."""
+    lines = stack.splitlines()
+    if len(lines) > _STACK_LINES:
+        yield Row("", f"({len(lines) - _STACK_LINES} lines above; --attributes shows more)", "dim")
+    for line in lines[-_STACK_LINES:]:
+        yield from (Row("", part, "dim") for part in wrap(line, cells))
 
 
 def _rows(label: str, text: str, cells: int, style: str = "") -> Iterator[Row]:
-    """`label: text`, wrapped, further lines indented, bounded with a count of what is left out."""
+    """`label: text`, wrapped and bounded, further lines indented."""
     head = f"{label}: " if label else ""
     indent = " " * (len(label) - len(label.lstrip())) + "  "
-    shown, count = 0, 0
-    for line in wrap(head + text[:_MOST_CHARACTERS], max(cells - len(indent), 8)):
-        if count >= _MOST_LINES:
-            break
-        yield Row(head, line[len(head) :], style) if count == 0 and line.startswith(head) else Row(indent, line, style)
-        shown += len(line)
-        count += 1
-    left = len(text) + len(head) - shown
-    if len(text) > _MOST_CHARACTERS or count >= _MOST_LINES and left > 0:
-        yield Row(indent, f"({left:,} more characters)", "dim")
+    lines = list(wrap(head + text[:_MOST_CHARACTERS], max(cells - len(indent), 8)))
+    for line in lines[:_MOST_LINES]:
+        first = line is lines[0] and line.startswith(head)
+        yield Row(head, line[len(head) :], style) if first else Row(indent, line, style)
+    if len(lines) > _MOST_LINES or len(text) > _MOST_CHARACTERS:
+        yield Row(indent, f"({len(text):,} characters in all)", "dim")

@@ -91,10 +91,10 @@ def facts(node: Node, glyphs: Glyphs, *, alone: bool) -> Iterator[Fact]:
     elif (call_id := _text(get(names.GEN_AI_TOOL_CALL_ID))) and names.GEN_AI_TOOL_NAME in span.attributes:
         yield Fact(call_id)
     yield from _pocketflow(span.attributes, glyphs)
-    if changed := _listed(get(names.STATE_CHANGED_KEYS)):
-        yield Fact(f"changed: {changed}")
     if get(names.GEN_AI_OPERATION_NAME) in _WORKFLOWS and not alone:
         yield from map(Fact, sums(node.rollup))
+    if changed := _listed(get(names.STATE_CHANGED_KEYS)):
+        yield Fact(f"changed: {changed}")
 
 
 def _model_call(span: Span) -> Iterator[Fact]:

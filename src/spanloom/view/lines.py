@@ -61,9 +61,7 @@ def iter_lines(path: str, size: int, *, limit: int = MAX_LINE) -> Iterator[Line]
             offset += length
 
 
-def iter_lines_reversed(
-    path: str, size: int, *, limit: int = MAX_LINE, block: int = _BLOCK
-) -> Iterator[Line]:
+def iter_lines_reversed(path: str, size: int, *, limit: int = MAX_LINE, block: int = _BLOCK) -> Iterator[Line]:
     """Yield the lines among the first `size` bytes of `path`, last line first; the same lines as `iter_lines`.
 
     Args:

@@ -70,17 +70,12 @@ def look_of(out: TextIO, *, colour: bool = False, width: int | None = None) -> L
             width = os.get_terminal_size(out.fileno()).columns or PIPE_WIDTH
         except (OSError, ValueError, AttributeError):  # no terminal, no file, or a closed one
             width = PIPE_WIDTH
-    glyphs = UNICODE if encodable("".join(UNICODE), out) else ASCII
-    return Look(max(width, _NARROWEST), colour, glyphs)
-
-
-def encodable(text: str, out: TextIO) -> bool:
-    """Whether `out` can take `text` as it is."""
     try:
-        text.encode(out.encoding or "utf-8")
+        "".join(UNICODE).encode(out.encoding or "utf-8")
+        glyphs = UNICODE
     except (UnicodeEncodeError, LookupError):
-        return False
-    return True
+        glyphs = ASCII
+    return Look(max(width, _NARROWEST), colour, glyphs)
 
 
 def colour_wanted(out: TextIO, environ: Mapping[str, str]) -> bool:

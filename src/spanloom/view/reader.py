@@ -30,9 +30,7 @@ class Batch(NamedTuple):
     size: int
 
 
-def iter_spans(
-    path: str, *, keep: frozenset[str] | None = None, problems: Problems | None = None
-) -> Iterator[Span]:
+def iter_spans(path: str, *, keep: frozenset[str] | None = None, problems: Problems | None = None) -> Iterator[Span]:
     """Yield the spans of the file at `path` in the order they were written.
 
     Args:

@@ -94,10 +94,7 @@ def newest(
         if stopped:
             break
     return Selection(
-        [
-            Found(trace_id, spans, stopped and begun.get(trace_id, 0) <= frontier)
-            for trace_id, spans in chosen.items()
-        ],
+        [Found(trace_id, spans, stopped and begun.get(trace_id, 0) <= frontier) for trace_id, spans in chosen.items()],
         older,
         stopped and 0 < limit <= held,
     )
@@ -107,17 +104,13 @@ def _last_end(spans: Sequence[Span]) -> int:
     return max((span.end for span in spans), default=0)
 
 
-def _newest_first(
-    files: Sequence[TraceFile], problems: Problems, keep: frozenset[str] | None
-) -> Iterator[Batch]:
+def _newest_first(files: Sequence[TraceFile], problems: Problems, keep: frozenset[str] | None) -> Iterator[Batch]:
     """The lines of all files, backwards, merged by the end of their latest span.
 
     A file that has not been opened yet stands at its time of modification: nothing in it ended later.
     """
     readers = [iter_batches(file, problems, keep=keep, backwards=True) for file in files]
-    heap: list[tuple[int, int, Batch | None]] = [
-        (-file.modified, index, None) for index, file in enumerate(files)
-    ]
+    heap: list[tuple[int, int, Batch | None]] = [(-file.modified, index, None) for index, file in enumerate(files)]
     heapq.heapify(heap)
     while heap:
         key, index, batch = heapq.heappop(heap)
@@ -129,9 +122,7 @@ def _newest_first(
             heapq.heappush(heap, (-_last_end(following.spans) or key, index, following))
 
 
-def every(
-    files: Sequence[TraceFile], problems: Problems, *, keep: frozenset[str] | None = None
-) -> Iterator[Found]:
+def every(files: Sequence[TraceFile], problems: Problems, *, keep: frozenset[str] | None = None) -> Iterator[Found]:
     """Yield all traces of `files`, each as soon as its last span has been read, holding only those still open.
 
     The files are read twice: first to learn where each trace's last span stands, without parsing.
@@ -183,7 +174,5 @@ def matching(
                     found.setdefault(span.trace_id, []).append(span)
                     held += 1
             if 0 < limit <= held:
-                return Selection(
-                    [Found(trace_id, spans, partial=True) for trace_id, spans in found.items()], cut=True
-                )
+                return Selection([Found(trace_id, spans, partial=True) for trace_id, spans in found.items()], cut=True)
     return Selection([Found(trace_id, spans) for trace_id, spans in found.items()])

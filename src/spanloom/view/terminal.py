@@ -29,7 +29,7 @@ class Columns(NamedTuple):
 
 def columns(cells: int) -> Columns:
     """Divide a line of `cells`."""
-    bar = min(cells // 4, 40) if cells >= 70 else 0
+    bar = min(cells // 5, 40) if cells >= 70 else 0
     return Columns(cells - _DURATION - 1 - (bar + 1 if bar else 0), bar)
 
 

@@ -14,15 +14,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # C0 and C1 controls, line separators, bidirectional overrides, byte order mark, lone surrogates.
-_UNSAFE: Final = re.compile(
-    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
-)
+_UNSAFE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 _SECOND: Final = 1_000_000_000
 _MILLISECOND: Final = 1_000_000
 
 
 def clean(text: str) -> str:
-    """One printable line: line ends and tabs become spaces, what could drive a terminal becomes `\\x1b`."""
+    r"""One printable line: line ends and tabs become spaces, what could drive a terminal becomes `\x1b`."""
     return _UNSAFE.sub(_visible, text) if _UNSAFE.search(text) else text
 
 

@@ -71,7 +71,10 @@ class Trace(NamedTuple):
     @property
     def resource(self) -> Attributes:
         """The resource of its first span."""
-        return next((node.span.resource for node, _ in walk(self.tops) if node.span is not None), {})
+        for node, _ in walk(self.tops):
+            if node.span is not None:
+                return node.span.resource
+        return {}
 
 
 def build(trace_id: str, spans: Iterable[Span], *, partial: bool = False) -> Trace:

@@ -33,9 +33,7 @@ NO_USAGE: Final = Usage()
 def is_model_call(span: Span) -> bool:
     """Whether the span is a call of a model: by its operation, or, from older writers, by its request model."""
     operation = span.attributes.get(names.GEN_AI_OPERATION_NAME)
-    return operation in _MODEL_OPERATIONS or (
-        operation is None and names.GEN_AI_REQUEST_MODEL in span.attributes
-    )
+    return operation in _MODEL_OPERATIONS or (operation is None and names.GEN_AI_REQUEST_MODEL in span.attributes)
 
 
 def usage(span: Span) -> Usage:
@@ -50,7 +48,7 @@ def usage(span: Span) -> Usage:
 
 
 def _count(value: Value) -> int:
-    return int(value) if type(value) in (int, float) and value > 0 else 0  # pyright: ignore[reportArgumentType, reportOptionalOperand, reportOperatorIssue]  narrowed by the type test
+    return int(value) if type(value) in (int, float) and value > 0 else 0  # pyright: ignore[reportArgumentType, reportOperatorIssue]  narrowed by the type test
 
 
 class Rollup(NamedTuple):

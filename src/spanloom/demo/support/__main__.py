@@ -56,9 +56,7 @@ def report(shared: dict[str, Any]) -> str:
         else:
             outcome, text = f"{done['triage']['category']}, score {scores[number]} of 5", done["reply"]
         lines.append(f"{number}  {ticket['customer']}: {ticket['subject']}  [{outcome}]")
-        lines.append(
-            textwrap.fill(" ".join(text.split()), width=100, initial_indent="    ", subsequent_indent="    ")
-        )
+        lines.append(textwrap.fill(" ".join(text.split()), width=100, initial_indent="    ", subsequent_indent="    "))
     failed = len(shared["failed"])
     lines.append(f"\n{len(shared['tickets'])} tickets, {len(shared['closed'])} closed, {failed} failed.")
     return "\n".join([*lines, shared["digest"]])

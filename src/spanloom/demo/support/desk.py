@@ -66,9 +66,7 @@ class Classify(Node):
     def exec(self, prep_res: dict[str, Any]) -> Triage:
         # The first lines are enough to sort a ticket.
         opening = prep_res["body"][:600]
-        return self.model.structured(
-            Triage, _SORTING, f"Ticket {prep_res['id']}: {prep_res['subject']}\n\n{opening}"
-        )
+        return self.model.structured(Triage, _SORTING, f"Ticket {prep_res['id']}: {prep_res['subject']}\n\n{opening}")
 
     def post(self, shared: dict[str, Any], prep_res: dict[str, Any], exec_res: Triage) -> str:
         shared["ticket"] = prep_res
@@ -133,8 +131,7 @@ class WriteReply(Node):
         ticket = prep_res["ticket"]
         return self.model.streamed(
             _REPLY,
-            f"Ticket {ticket['id']} from {ticket['customer']}: {ticket['subject']}\n\n"
-            f"Notes:\n{prep_res['notes']}",
+            f"Ticket {ticket['id']} from {ticket['customer']}: {ticket['subject']}\n\nNotes:\n{prep_res['notes']}",
         )
 
     def exec_fallback(self, prep_res: dict[str, Any], exc: Exception) -> str:

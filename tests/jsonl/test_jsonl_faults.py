@@ -1,0 +1,128 @@
+"""Full disks and forbidden places: no torn line, no false SUCCESS, one log line when it begins and one at its end."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace.export import SpanExportResult
+
+from spanloom_jsonl import JsonlSpanExporter
+
+OK = SpanExportResult.SUCCESS
+FAILURE = SpanExportResult.FAILURE
+
+
+class Disk:
+    """`os.write` with a given number of bytes left."""
+
+    def __init__(self, room):
+        self.room = room
+
+    def write(self, descriptor, data):
+        if not self.room:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        written = os.write(descriptor, data[: self.room])
+        self.room -= written
+        return written
+
+
+@pytest.mark.parametrize("room", [0, 1, 700, 2500])
+def test_a_full_disk_leaves_whole_lines_and_recovers(exporter, make_spans, spans_of, replace_os, caplog, room):
+    disk = Disk(10**9)
+    replace_os(write=disk.write)
+    exporter.export(make_spans(1))
+    before = Path(exporter.path).read_bytes()
+
+    disk.room = room
+    results = [exporter.export(make_spans(2, size=2000)) for _ in range(3)]
+    full = Path(exporter.path).read_bytes()
+    disk.room = 10**9
+    results.append(exporter.export(make_spans(4)))
+
+    assert results == [FAILURE] * 3 + [OK]
+    assert full == before
+    assert (exporter.written_spans, exporter.lost_spans, len(spans_of(exporter))) == (5, 6, 5)
+    failing, recovered = (record.getMessage() for record in caplog.records)
+    assert exporter.path in failing
+    assert "No space left on device" in failing
+    assert "SPANLOOM_JSONL_DIR" in failing
+    assert "6" in recovered
+
+
+def test_of_a_batch_the_lines_that_fitted_are_kept_and_counted(exporter, make_spans, spans_of, replace_os):
+    replace_os(write=Disk(700_000).write)
+
+    assert exporter.export(make_spans(600, size=2000)) is FAILURE
+
+    assert 0 < exporter.written_spans == len(spans_of(exporter)) < 600
+    assert exporter.written_spans + exporter.lost_spans == 600
+
+
+@pytest.mark.parametrize("fails", ["ftruncate", "another writer"])
+def test_a_torn_line_that_cannot_be_taken_back_is_ended(exporter, make_spans, spans_in, replace_os, fails):
+    exporter.export(make_spans(1))
+    path = Path(exporter.path)
+    disk = Disk(100)
+
+    def write(descriptor, data):
+        if fails == "another writer" and not disk.room:
+            os.write(descriptor, b'{"resourceSpans":[]}')
+        return disk.write(descriptor, data)
+
+    def ftruncate(descriptor, size):
+        raise PermissionError("append-only file")
+
+    replace_os(write=write, ftruncate=ftruncate)
+    assert exporter.export(make_spans(2)) is FAILURE
+    assert not path.read_bytes().endswith(b"\n")
+
+    replace_os()
+    assert exporter.export(make_spans(3)) is OK
+
+    first, torn, last = path.read_bytes().splitlines(keepends=True)
+    assert b'{"resourceSpans":[]}' in torn or fails == "ftruncate"
+    assert len(spans_in(first + last)) == 4
+
+
+@pytest.mark.parametrize("below", ["", "deeper/still"])
+def test_a_directory_that_cannot_be_made(tmp_path, make_spans, caplog, below):
+    (tmp_path / "file").write_text("in the way")
+    exporter = JsonlSpanExporter(tmp_path / "file" / below)
+
+    assert [exporter.export(make_spans(2)) for _ in range(3)] == [FAILURE] * 3
+
+    assert (exporter.path, exporter.written_spans, exporter.lost_spans) == (None, 0, 6)
+    (record,) = caplog.records
+    assert "SPANLOOM_JSONL_DIR" in record.getMessage()
+    assert str(tmp_path / "file") in record.getMessage()
+    (tmp_path / "file").unlink()
+    assert exporter.export(make_spans(1)) is OK
+    assert len(caplog.records) == 2
+
+
+def test_a_directory_name_that_no_system_takes(make_spans, caplog):
+    exporter = JsonlSpanExporter("with\0null")
+
+    assert exporter.export(make_spans()) is FAILURE
+    assert len(caplog.records) == 1
+
+
+def test_the_kernel_limits_the_file(exporter, make_spans, spans_of, caplog):
+    """The same with a real limit instead of a replaced `os.write`: EFBIG after a short write."""
+    resource = pytest.importorskip("resource")
+    exporter.export(make_spans(2))
+    size = Path(exporter.path).stat().st_size
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size + 100, hard))
+    try:
+        result = exporter.export(make_spans(3))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+    assert result is FAILURE
+    assert Path(exporter.path).stat().st_size == size
+    assert os.strerror(errno.EFBIG) in caplog.text
+    assert exporter.export(make_spans(4)) is OK
+    assert len(spans_of(exporter)) == 6
