@@ -38,10 +38,16 @@ class Ran:
 
 
 class Workshop:
-    """A folder with programs, in which commands run with a clean environment."""
+    """A folder with programs, in which commands run with a clean environment.
 
-    def __init__(self, folder):
+    Args:
+        folder: where.
+        python: the interpreter; the commands installed beside it are meant too.
+    """
+
+    def __init__(self, folder, python=sys.executable):
         self.folder = Path(folder)
+        self.python = str(python)
         self.env = {
             name: value
             for name, value in os.environ.items()
@@ -73,16 +79,19 @@ class Workshop:
 
     def plain(self, *args, **options):
         """`python ARGS`."""
-        return self.run([sys.executable, *args], **options)
+        return self.run([self.python, *args], **options)
 
     def traced(self, *args, **options):
         """`spanloom run ARGS`."""
         return self.run(self.command(*args), **options)
 
-    @staticmethod
-    def command(*args):
-        """The command line of `spanloom run ARGS`."""
-        return [str(Path(sys.executable).with_name("spanloom")), "run", *args]
+    def command(self, *args):
+        """The command line of `spanloom run ARGS`, in the same words for the interpreter as `plain` uses."""
+        return [self.python, self.tool("spanloom"), "run", *args]
+
+    def tool(self, name):
+        """A command that is installed beside the interpreter."""
+        return str(Path(self.python).with_name(name))
 
     def same(self, *args, **options):
         """Run both ways, find no difference, and return the traced one."""

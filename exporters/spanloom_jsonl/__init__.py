@@ -6,6 +6,6 @@ anybody's TracerProvider. It reads two environment variables, `SPANLOOM_JSONL_DI
 """
 
 from spanloom_jsonl._exporter import JsonlSpanExporter
-from spanloom_jsonl._spans import encode_spans
+from spanloom_jsonl._lines import encode_spans
 
 __all__ = ["JsonlSpanExporter", "encode_spans"]

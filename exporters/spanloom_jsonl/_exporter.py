@@ -10,7 +10,6 @@ from spanloom_jsonl import _settings
 from spanloom_jsonl._lines import to_lines
 from spanloom_jsonl._shrink import TRUNCATED_BYTES
 from spanloom_jsonl._sink import LineSink
-from spanloom_jsonl._spans import Tree, build_tree
 
 
 class JsonlSpanExporter(SpanExporter):
@@ -31,9 +30,7 @@ class JsonlSpanExporter(SpanExporter):
             `SPANLOOM_JSONL_MAX_LINE_BYTES`, else 512 KiB.
     """
 
-    def __init__(
-        self, directory: str | os.PathLike[str] | None = None, *, max_line_bytes: int | None = None
-    ) -> None:
+    def __init__(self, directory: str | os.PathLike[str] | None = None, *, max_line_bytes: int | None = None) -> None:
         self._max_line_bytes = _settings.max_line_bytes(max_line_bytes)
         self._sink = LineSink(_settings.directory(directory), "traces")
         self._shortened_spans = 0
@@ -61,13 +58,18 @@ class JsonlSpanExporter(SpanExporter):
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Write `spans`; SUCCESS means that every one of them is in the file."""
-        tree, refused = self._encode(spans)
-        lines = list(to_lines(tree, self._max_line_bytes))
-        written = self._sink.write(lines) if lines else True
-        if shortened := sum(line.shortened for line in lines):
-            self._tell_shortened()
-            self._shortened_spans += shortened
-        return SpanExportResult.SUCCESS if written and not refused else SpanExportResult.FAILURE
+        missing = len(spans)
+        for line in to_lines(spans, self._max_line_bytes, self._tell_refused):
+            if not self._sink.write(line):
+                break
+            missing -= line.items
+            if line.shortened:
+                self._tell_shortened()
+                self._shortened_spans += line.items
+        if not missing:
+            return SpanExportResult.SUCCESS
+        self._sink.lose(missing)
+        return SpanExportResult.FAILURE
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  the SDK's signature
         """Return True: `export` leaves nothing unwritten."""
@@ -77,28 +79,12 @@ class JsonlSpanExporter(SpanExporter):
         """Close the file. Later exports are FAILURE."""
         self._sink.close()
 
-    def _encode(self, spans: Sequence[ReadableSpan]) -> tuple[Tree, int]:
-        """Return `spans` encoded, and the number of those that are so broken that they cannot be."""
-        try:
-            return build_tree(spans), 0
-        except Exception:
-            sound = [span for span in spans if self._is_sound(span)]
-            refused = len(spans) - len(sound)
-            self._sink.lose(refused)
-            return build_tree(sound), refused
-
-    def _is_sound(self, span: ReadableSpan) -> bool:
-        try:
-            build_tree([span])
-        except Exception as error:
-            if not self._refused_span:
-                self._refused_span = True
-                _settings.LOG.warning(
-                    "A span is lost because it is no complete OpenTelemetry span: %r. This is logged once.",
-                    error,
-                )
-            return False
-        return True
+    def _tell_refused(self, error: Exception) -> None:
+        if not self._refused_span:
+            self._refused_span = True
+            _settings.LOG.warning(
+                "A span is lost because it is no complete OpenTelemetry span: %r. This is logged once.", error
+            )
 
     def _tell_shortened(self) -> None:
         if not self._shortened_spans:

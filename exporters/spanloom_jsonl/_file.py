@@ -2,15 +2,12 @@
 
 import errno
 import os
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
 # O_NOFOLLOW: in a directory that others can write to, nobody leads the lines elsewhere with a link.
-_FLAGS: Final = (
-    os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-)
+_FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 class LineFile:
@@ -27,20 +24,25 @@ class LineFile:
         self._size = 0  # what the file holds if nobody else writes to it
         self._torn = False  # whether an earlier writer left it inside a line
 
-    def append(self, lines: Sequence[bytes]) -> tuple[int, Exception | None]:
-        """Append `lines`, each ending in a line feed.
+    def append(self, line: bytes | bytearray) -> None:
+        """Append `line`, which ends in a line feed.
 
-        A file that was moved away is left where it is and a new one begun; one that was removed meanwhile
-        took the lines with it, so they are written again.
+        A file that was moved away is left where it is and a new one begun with the next line; one that was
+        removed meanwhile took the line with it, so it is written again.
 
-        Returns:
-            How many of the lines are in the file, and the error that kept the rest out (None: all are there).
+        Raises:
+            OSError: the line is not in the file.
+            ValueError: likewise, because of a path with a null character.
         """
         for _ in range(2):
-            written, error = self._append(lines)
-            if not written or self._keeps_lines():
-                return written, error
-        return 0, FileNotFoundError(errno.ENOENT, "removed each time it is written", str(self.path))
+            try:
+                self._write(self._descriptor if self._descriptor is not None else self._open(), line)
+            except OSError:
+                self.close()
+                raise
+            if self._is_in_place():
+                return
+        raise FileNotFoundError(errno.ENOENT, "removed each time it is written", str(self.path))
 
     def close(self) -> None:
         """Close the file; a later `append` opens it again."""
@@ -48,17 +50,6 @@ class LineFile:
             descriptor, self._descriptor = self._descriptor, None
             with suppress(OSError):  # a program that closes all its descriptors closed ours too
                 os.close(descriptor)
-
-    def _append(self, lines: Sequence[bytes]) -> tuple[int, Exception | None]:
-        written = 0
-        try:
-            for line in lines:
-                self._write(self._descriptor if self._descriptor is not None else self._open(), line)
-                written += 1
-        except (OSError, ValueError) as error:  # ValueError: a path with a null character
-            self.close()
-            return written, error
-        return written, None
 
     def _open(self) -> int:
         torn = self._ends_inside_line()
@@ -83,8 +74,8 @@ class LineFile:
         except FileNotFoundError:
             return False
 
-    def _write(self, descriptor: int, line: bytes) -> None:
-        data = b"\n" + line if self._torn else line
+    def _write(self, descriptor: int, line: bytes | bytearray) -> None:
+        data = memoryview(b"\n" + line if self._torn else line)
         done = 0
         try:
             while done < len(data):
@@ -99,7 +90,7 @@ class LineFile:
         self._torn = False
         self._size += done
 
-    def _keeps_lines(self) -> bool:
+    def _is_in_place(self) -> bool:
         """Tell whether what was written can still be found; let go of a file that was moved or removed."""
         if self._descriptor is None:
             return True

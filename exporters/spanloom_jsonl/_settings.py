@@ -33,9 +33,7 @@ def max_line_bytes(given: int | None) -> int:
 
     A value that is no whole number or below 4096 is logged, and the default is used.
     """
-    name, value = (
-        ("max_line_bytes", given) if given is not None else (MAX_LINE_BYTES, os.environ.get(MAX_LINE_BYTES))
-    )
+    name, value = ("max_line_bytes", given) if given is not None else (MAX_LINE_BYTES, os.environ.get(MAX_LINE_BYTES))
     if value is None or value == "":
         return DEFAULT_LINE_BYTES
     try:
@@ -45,8 +43,7 @@ def max_line_bytes(given: int | None) -> int:
     if number >= LEAST_LINE_BYTES:
         return number
     LOG.warning(
-        "%s=%r is not understood: give a whole number of bytes, %d or more. Lines of up to %d bytes "
-        "are written.",
+        "%s=%r is not understood: give a whole number of bytes, %d or more. Lines of up to %d bytes are written.",
         name,
         value,
         LEAST_LINE_BYTES,

@@ -24,14 +24,14 @@ _COUNTERS: Final = {
 }
 
 
-def shrink(line: bytes, limit: int) -> bytes:
+def shrink(line: bytes | bytearray, limit: int) -> bytes:
     """Return `line`, a request of one span, in at most `limit` bytes.
 
     Only its skeleton (ids, times, one entry of each list) cannot be cut; that is shorter than the smallest
     limit the exporter takes, but for values nested to the last level.
     """
     original: Any = json.loads(line)
-    shorter = line
+    shorter = bytes(line)
     for text_limit, entry_limit in _limits(limit):
         request = _cut_tree(original, text_limit, entry_limit)
         span = request["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
@@ -67,9 +67,7 @@ def _cut_tree(node: Any, text_limit: int, entry_limit: int) -> Any:
     fields = cast("dict[str, Any]", node)
     copy: dict[str, Any] = {
         # Base64 is cut between its groups of four, where it stays decodable; it has no room for a mark.
-        name: value[: text_limit // 4 * 4]
-        if name == "bytesValue"
-        else _cut_tree(value, text_limit, entry_limit)
+        name: value[: text_limit // 4 * 4] if name == "bytesValue" else _cut_tree(value, text_limit, entry_limit)
         for name, value in fields.items()
     }
     for name, counter in _COUNTERS.items():

@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from threading import RLock
 from typing import Final
@@ -17,8 +16,8 @@ class LineSink:
     """Writes lines to `{UTC time}-{pid}.{signal}.jsonl` in `directory`, beginning with the first line.
 
     A forked child writes `{UTC time}-{first pid}.{its pid}.{signal}.jsonl`, so the files of one program run
-    share the part before the first dot. Nothing raises: `write` tells whether all is on disk; `written` and
-    `lost` count what this process's lines held (spans, in a file of traces).
+    share the part before the first dot. Nothing raises: `write` tells whether a line is on disk; `written`
+    and `lost` count the items (spans, in a file of traces) of this process.
     """
 
     def __init__(self, directory: Path, signal: str) -> None:
@@ -39,21 +38,22 @@ class LineSink:
         """The file of this process; None before anything is written."""
         return str(self._file.path) if self.written else None
 
-    def write(self, lines: Sequence[Line]) -> bool:
-        """Write `lines`; return whether all of them are in the file. After `close` they are lost, quietly."""
+    def write(self, line: Line) -> bool:
+        """Write `line`; return whether it is in the file. After `close` it is not, quietly."""
+        error = None
         with self._lock:
             if self._closed:
-                self.lost += _count(lines)
                 return False
             outer, self._writing = self._writing, True
             try:
-                done, error = self._file.append([line.data for line in lines])
+                self._file.append(line.data)
+                self.written += line.items
+            except (OSError, ValueError) as caught:
+                error = caught
             finally:
                 self._writing = outer
                 if self._closed and not outer:
                     self._file.close()
-            self.written += _count(lines[:done])
-            self.lost += _count(lines[done:])
             turned = self._failing != (error is not None)
             self._failing = error is not None
         # Outside the lock and with the state settled: a log handler may well make a span of this message.
@@ -62,7 +62,7 @@ class LineSink:
         return error is None
 
     def lose(self, items: int) -> None:
-        """Count items that never became a line."""
+        """Count items that are not in the file."""
         with self._lock:
             self.lost += items
 
@@ -75,9 +75,7 @@ class LineSink:
 
     def _tell(self, error: Exception | None) -> None:
         if error is None:
-            _settings.LOG.warning(
-                "%s is written again; %d %s items were lost.", self.path, self.lost, self._signal
-            )
+            _settings.LOG.warning("%s is written again; %d items were lost meanwhile.", self.path, self.lost)
             return
         _settings.LOG.warning(
             "Cannot write %s: %s. What is recorded meanwhile is lost. Make room or give access there, or set "
@@ -93,10 +91,6 @@ class LineSink:
         self.written = self.lost = 0
         self._file.close()
         self._file = LineFile(self._directory / f"{self._run}.{os.getpid()}.{self._signal}.jsonl")
-
-
-def _count(lines: Sequence[Line]) -> int:
-    return sum(line.items for line in lines)
 
 
 _sinks: Final[WeakSet[LineSink]] = WeakSet()

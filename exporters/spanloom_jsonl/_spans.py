@@ -4,7 +4,7 @@ The text is put together from bytes instead of dumping dictionaries: measured ab
 standard library, and faster than orjson on the same dictionaries.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, Final, NamedTuple, TypeVar
 
 from opentelemetry.sdk.resources import Resource
@@ -22,9 +22,6 @@ class Frame(NamedTuple):
     tail: bytes
 
 
-Tree = dict[Frame, dict[Frame, list[bytes]]]
-"""Encoded spans by resource and scope, as `ExportTraceServiceRequest` nests them."""
-
 # By identity: hashing an Enum member runs Python code, and a wrong value here must not cost the span.
 _KINDS: Final = {id(kind): kind.value + 1 for kind in SpanKind}
 _CODES: Final = {id(code): code.value for code in StatusCode}
@@ -35,48 +32,8 @@ _REMOTE_KNOWN: Final = 0x100
 _REMOTE: Final = 0x300
 
 
-def encode_spans(spans: Iterable[ReadableSpan]) -> bytes:
-    """Return `spans` as one OTLP/JSON `ExportTraceServiceRequest`, UTF-8, without a line end.
-
-    Any value goes in: what OTLP has no type for is written as text (see `_values`). Equal resources and equal
-    scopes share one entry, in the order of their first span.
-    """
-    return render(build_tree(spans))
-
-
-def build_tree(spans: Iterable[ReadableSpan]) -> Tree:
-    """Encode `spans` and group them by resource and scope."""
-    tree: Tree = {}
-    resource: Any = None
-    scope: Any = None
-    bucket: list[bytes] | None = None
-    for span in spans:
-        # Neighbours nearly always share both, so they are looked up only where one of them changes.
-        if bucket is None or span.resource is not resource or span.instrumentation_scope is not scope:
-            resource, scope = span.resource, span.instrumentation_scope
-            scopes = tree.setdefault(_resource_frames(resource), {})
-            bucket = scopes.setdefault(_scope_frames(scope), [])
-        bucket.append(_encode_span(span))
-    return tree
-
-
-def render(tree: Tree, end: bytes = b"") -> bytes:
-    """Return the request text that `tree` stands for, followed by `end`."""
-    # Put together once: a batch is large enough for every further copy to be felt.
-    parts = [b'{"resourceSpans":[']
-    for resource, scopes in tree.items():
-        parts.append(resource.head)
-        for scope, spans in scopes.items():
-            parts += (scope.head, b",".join(spans), scope.tail, b",")
-        parts[-1] = resource.tail
-        parts.append(b",")
-    if tree:
-        parts.pop()
-    parts += (b"]}", end)
-    return b"".join(parts)
-
-
-def _encode_span(span: ReadableSpan) -> bytes:
+def encode_span(span: ReadableSpan) -> bytes:
+    """Return `span` as a JSON object. Only what is no span at all raises."""
     context = span.context or INVALID_SPAN_CONTEXT
     parent = span.parent
     parts = [
@@ -99,8 +56,7 @@ def _encode_span(span: ReadableSpan) -> bytes:
     parts.append(_described(span))
     if events := span.events:
         encoded = [
-            b'{"timeUnixNano":"%d","name":%b%b}'
-            % (_nanos(event.timestamp), text(event.name), _described(event))
+            b'{"timeUnixNano":"%d","name":%b%b}' % (_nanos(event.timestamp), text(event.name), _described(event))
             for event in events
         ]
         parts.append(b',"events":[%b]' % b",".join(encoded))
@@ -185,7 +141,8 @@ def _cached(build: Callable[[_T], Frame]) -> Callable[[_T], Frame]:
 
 
 @_cached
-def _resource_frames(resource: Resource) -> Frame:
+def resource_frame(resource: Resource) -> Frame:
+    """Return what surrounds the scopes of `resource` in a request."""
     return Frame(
         b'{"resource":{%b},"scopeSpans":[' % _field(b"attributes", attributes(resource.attributes)),
         b"]%b}" % _schema_url(resource.schema_url),
@@ -193,7 +150,8 @@ def _resource_frames(resource: Resource) -> Frame:
 
 
 @_cached
-def _scope_frames(scope: InstrumentationScope | None) -> Frame:
+def scope_frame(scope: InstrumentationScope | None) -> Frame:
+    """Return what surrounds the spans of `scope` in a request."""
     if scope is None:
         return Frame(b'{"scope":{},"spans":[', b"]}")
     fields = [b'"name":%b' % text(scope.name or "")]

@@ -25,8 +25,11 @@ MAX_DEPTH: Final = 24
 Inside = tuple[int, ...]
 """The ids of the containers around a value."""
 
-# Keys repeat from span to span: `{"key":...,"value":` is built once for each. Bounded: keys may be made up.
-_MAX_KEYS: Final = 4096
+# Most attributes repeat from span to span (operation, model, node, conversation), and nearly all keys do. Both
+# are remembered as text, and forgotten when there are too many: keys and values may be made up for each span.
+_MAX_REMEMBERED: Final = 4096
+_LONGEST_REMEMBERED: Final = 64
+_entries: dict[tuple[str, str], bytes] = {}
 _openings: dict[str, bytes] = {}
 
 
@@ -45,15 +48,19 @@ def attributes(mapping: Any) -> bytes:
 
 def _attributes(mapping: Any, quote: Callable[[str], bytes]) -> bytes:
     parts: list[bytes] = []
-    for key, value in _items(mapping):
-        opening = _openings.get(key) or _opening(key)
-        # The two types that nearly every attribute has, spared a call.
+    for item in _items(mapping):
+        key, value = item
+        # The two types that nearly every attribute has are spared a call.
         if type(value) is str:
-            parts.append(b'%b{"stringValue":%b}}' % (opening, quote(value)))
+            if len(value) <= _LONGEST_REMEMBERED:
+                parts.append(_entries.get(item) or _entry(key, value))
+            else:
+                opening = _openings.get(key) or _opening(key)
+                parts.append(b'%b{"stringValue":%b}}' % (opening, quote(value)))
         elif type(value) is int and INT64_MIN <= value <= INT64_MAX:
-            parts.append(b'%b{"intValue":"%d"}}' % (opening, value))
+            parts.append(b'%b{"intValue":"%d"}}' % (_openings.get(key) or _opening(key), value))
         elif value is not None:
-            parts.append(b"%b%b}" % (opening, any_value(value)))
+            parts.append(b"%b%b}" % (_openings.get(key) or _opening(key), any_value(value)))
     return b",".join(parts)
 
 
@@ -63,7 +70,9 @@ def any_value(value: object, inside: Inside = ()) -> bytes:
         encode = _ENCODERS.get(type(value))
         if encode is not None:
             return encode(value, inside)
-        return any_value(_as_otlp_type(value), inside)
+        if id(value) in inside:
+            return _string(_plain_text(value))
+        return any_value(_as_otlp_type(value), (*inside, id(value)))
     except Exception:  # a foreign sequence, mapping or number whose own methods fail
         return _string(_plain_text(value))
 
@@ -102,12 +111,14 @@ def _array(value: Sequence[object], inside: Inside) -> bytes:
     return b'{"arrayValue":{"values":[%b]}}' % b",".join([any_value(item, inside) for item in value])
 
 
-def _map(value: Mapping[object, object], inside: Inside) -> bytes:
+def _map(value: Mapping[str, object], inside: Inside) -> bytes:
     if len(inside) >= MAX_DEPTH or id(value) in inside:
         return _string(_plain_text(value))
     inside = (*inside, id(value))
     entries = [
-        b"%b%b}" % (_opening(key), any_value(item, inside)) for key, item in value.items() if item is not None
+        b"%b%b}" % (_openings.get(key) or _opening(key), any_value(item, inside))
+        for key, item in value.items()
+        if item is not None
     ]
     return b'{"kvlistValue":{"values":[%b]}}' % b",".join(entries)
 
@@ -154,10 +165,20 @@ def _items(mapping: Any) -> ItemsView[Any, Any]:
     return copied.items()
 
 
+def _entry(key: object, value: str) -> bytes:
+    entry = b"%b%b}" % (_opening(key), _string(value))
+    if type(key) is str and len(key) <= _LONGEST_REMEMBERED:
+        if len(_entries) >= _MAX_REMEMBERED:
+            _entries.clear()
+        _entries[key, value] = entry
+    return entry
+
+
 def _opening(key: object) -> bytes:
+    """Return `{"key":...,"value":`, what precedes a value."""
     opening = b'{"key":%b,"value":' % text(key)
-    if type(key) is str:
-        if len(_openings) >= _MAX_KEYS:
+    if type(key) is str and len(key) <= _LONGEST_REMEMBERED:
+        if len(_openings) >= _MAX_REMEMBERED:
             _openings.clear()
         _openings[key] = opening
     return opening

@@ -11,12 +11,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from spanloom.instrument import GatedInstrumentor, Patches, Telemetry, active, on_import
+from spanloom.instrument import GatedInstrumentor, Patches, Telemetry, on_import
 from spanloom_pocketflow._patch import patch
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from types import ModuleType
+
+    from spanloom.instrument import Config
 
 __all__ = ["PocketFlowInstrumentor"]
 
@@ -36,9 +38,9 @@ class PocketFlowInstrumentor(GatedInstrumentor):
         """What the version gate asks for."""
         return _DEPENDENCIES
 
-    def copies(self) -> bool:
+    def copies(self, config: Config) -> bool:
         """Whether `SPANLOOM_POCKETFLOW_MODULES` names a copy, which no installed version says anything about."""
-        return active().pocketflow_modules != ("pocketflow",)
+        return config.pocketflow_modules != ("pocketflow",)
 
     def _instrument(self, **kwargs: Any) -> None:
         config = kwargs.get("config")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import nullcontext
 from contextvars import ContextVar, Token
 from types import FunctionType, MethodType
@@ -19,6 +18,7 @@ from spanloom_pocketflow._scopes import (
     Orchestra,
     Phase,
     Place,
+    Post,
     Unit,
     unit_of,
 )
@@ -87,13 +87,13 @@ class _Inside:
 
 
 class Instrumentation:
-    """PocketFlow's methods (of one module: the package or a copy of it) as spans."""
+    """PocketFlow's methods (of the one module they are in: the package or a copy of it) as spans."""
 
     def __init__(self, telemetry: Telemetry, module: ModuleType) -> None:
         self._telemetry = telemetry
         self._base: type = module.BaseNode
-        self._framework = self._base.__module__  # the module may only import PocketFlow's names
-        self._globals = vars(sys.modules.get(self._framework, module))
+        self._framework = module.__name__
+        self._globals = vars(module)
         self._phases = telemetry.config.pocketflow_phases
         self._facts: WeakKeyDictionary[type, Facts] = WeakKeyDictionary()
         self.execs: set[object] = set()  # the wrapped framework `_exec` functions
@@ -102,12 +102,16 @@ class Instrumentation:
             for cls in (getattr(module, name, None) for name in TYPE_NAMES)
             if isinstance(cls, type) and cls.__module__ == self._framework
             for name, value in vars(cls).items()
-            if name.removesuffix("_async") in ("prep", "exec", "exec_fallback", "post")
+            if self.is_own(value) and name.removesuffix("_async") in ("prep", "exec", "exec_fallback", "post")
         }
 
     def is_node(self, value: object) -> bool:
         """Whether `value` is a node or flow of this PocketFlow."""
         return isinstance(value, self._base)
+
+    def is_own(self, value: object) -> bool:
+        """Whether `value` is a function that PocketFlow wrote."""
+        return type(value) is FunctionType and self.owns(value.__globals__)
 
     def owns(self, namespace: dict[str, Any]) -> bool:
         """Whether `namespace` are the globals of PocketFlow's own code."""
@@ -201,10 +205,15 @@ class Instrumentation:
 
     def phase(self, unit: Unit, phase: str, method: Any) -> Phase | None:
         """`prep` or `post`; None where the user wrote none, or wants none."""
-        if phase not in self._phases or self._is_empty(method):
+        if self._is_empty(method):
             return None
-        keeps = phase == "prep" and self._telemetry.capture.io
-        return self._open(Phase(self._telemetry, keeps_output=keeps), phase, unit.facts.name, {})
+        if phase == "post":
+            made = Post(self._telemetry, unit)
+        elif phase in self._phases:
+            made = Phase(self._telemetry, keeps_output=self._telemetry.capture.io)
+        else:
+            return None
+        return self._open(made, phase, unit.facts.name, {}) if phase in self._phases else made
 
     def batch_prep(self, unit: Unit, method: Any) -> Phase | None:
         """`prep` of a batch flow."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Final
 
 from spanloom.instrument import LOG, Patches, Telemetry
@@ -36,7 +37,7 @@ def patch(module: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
     """Wrap the methods of one PocketFlow module (the package, or a copy of its source).
 
     Args:
-        module: the imported module.
+        module: the imported module; it may only import the names from where they are.
         telemetry: where spans go.
         patches: remembers what was replaced.
     """
@@ -48,12 +49,14 @@ def patch(module: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
             module.__name__,
         )
         return
-    if patches.holds(base, "run"):  # a module that only imports the names of one that has been patched
+    if patches.holds(base):
         return
-    instrumentation = Instrumentation(telemetry, module)
+    home = sys.modules.get(base.__module__, module)
+    instrumentation = Instrumentation(telemetry, home)
     for (owner_name, method), begin in METHODS.items():
-        owner = getattr(module, owner_name, None)
-        if isinstance(owner, type) and method in owner.__dict__:
+        owner = getattr(home, owner_name, None)
+        # What somebody put in the place of PocketFlow's own is their code, which must get the real node.
+        if isinstance(owner, type) and instrumentation.is_own(owner.__dict__.get(method)):
             wrapper = patches.wrap(owner, method, getattr(instrumentation, begin), "spans of PocketFlow nodes")
             if method == "_exec":
                 instrumentation.execs.add(wrapper)

@@ -134,8 +134,12 @@ class Unit(Scope):
                 found[names.STATE_CHANGES] = values
         if self._shows_state:
             self._show_state(names.OUTPUT)
-        self._shared = self._snapshot = None
         return found
+
+    def finish(self) -> None:
+        """As `Scope.finish`; of the run nothing is kept, as a background task keeps its context and so this scope."""
+        super().finish()
+        self.subject = self.place = self._shared = self._snapshot = None
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
@@ -143,10 +147,12 @@ class Unit(Scope):
         # In a flow the next node is known only after this one has returned: the span waits for it, not the clock.
         place = self.place
         waits = exc is None and place is not None
-        self.close(exc, end=not waits)
-        if waits and place is not None:
-            place.orchestra.waiting = self
-        self.leave()
+        try:
+            self.close(exc, end=not waits)
+            if waits and place is not None:
+                place.orchestra.waiting = self
+        finally:
+            self.leave()
 
 
 class Phase(Scope):
@@ -166,6 +172,20 @@ class Phase(Scope):
         return {} if text is None else {names.OUTPUT: text}
 
 
+class Post(Phase):
+    """One call of `post`: what it returns is the node's decision, also where a loop of the user's calls `_run`."""
+
+    __slots__ = ("_unit",)
+
+    def __init__(self, telemetry: Telemetry, unit: Unit) -> None:
+        super().__init__(telemetry, keeps_output=False)
+        self._unit = unit
+
+    def returned(self, result: object) -> None:
+        """Tell the node."""
+        self._unit.returned(result)
+
+
 class BatchPrep(Phase):
     """The `prep` of a batch flow: what it returns are the parameter sets."""
 
@@ -178,7 +198,7 @@ class BatchPrep(Phase):
     def returned(self, result: object) -> None:
         """Tell the batch how many there are."""
         self._unit.sized(result)
-        self.result = result
+        super().returned(result)
 
 
 class Attempt(Phase):
@@ -211,7 +231,7 @@ class Fallback(Phase):
         """The failed attempts are forgiven."""
         if self._unit is not None:
             self._unit.fell_back()
-        self.result = result
+        super().returned(result)
 
 
 class Place:
@@ -256,9 +276,9 @@ class Orchestra:
         if unit is None:
             return
         self._previous = unit.span.get_span_context()
-        place = unit.place
-        if next_node is not None and place is not None:
-            place.next_name = type(next_node).__name__
+        if next_node is not None:
+            if unit.place is not None:
+                unit.place.next_name = type(next_node).__name__
         elif self.flow is not None and self.flow.recording and (successors := _successors(node)):
             self.flow.span.add_event(
                 names.POCKETFLOW_NO_SUCCESSOR_EVENT,

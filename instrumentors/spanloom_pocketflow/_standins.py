@@ -46,8 +46,8 @@ class StandIn:
 
     @property
     def __class__(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  read-only is enough
-        # PocketFlow's own code takes it for the node (`isinstance(curr, AsyncNode)`). Nobody else does: programs that
-        # look for nodes in the frames' `self`, as PocketFlow's guide shows, must find each real node, and once.
+        # PocketFlow's own code takes it for the node. Nobody else does: programs that look for nodes in the frames'
+        # `self`, as PocketFlow's guide shows, must find each real node, and once.
         frame = inspect.currentframe()
         if frame is not None and frame.f_back is not None and self._spanloom_in.owns(frame.f_back.f_globals):
             return self._spanloom_node.__class__
@@ -253,6 +253,11 @@ class NodeStandIn(StandIn):
         super().__init__(instrumentation, node)
         object.__setattr__(self, "_spanloom_template", template)
         object.__setattr__(self, "_spanloom_orchestra", orchestra)
+
+    @property
+    def __class__(self) -> Any:
+        # PocketFlow asks `isinstance(curr, AsyncNode)`; it is no frame's `self`
+        return self._spanloom_node.__class__
 
     def __copy__(self) -> NodeStandIn:
         return NodeStandIn(

@@ -86,7 +86,10 @@ class Config:
         Raises:
             TypeError: an unknown field.
         """
-        return dataclasses.replace(self, **{k: v for k, v in changes.items() if v is not None})  # pyright: ignore[reportArgumentType]  checked by the dataclass
+        return dataclasses.replace(self, **{k: v for k, v in changes.items() if v is not None})
+
+
+_PATTERNS_FORM: Final = 'a JSON list of patterns such as ["ACME-[0-9]+"], each backslash doubled'
 
 
 class _Reader:
@@ -102,7 +105,9 @@ class _Reader:
         try:
             patterns = self._patterns(REDACT_PATTERNS)
         except ValueError as exc:  # a pattern that does not redact would leak, so nothing is captured
-            LOG.warning("%s. Until then no content and no exception messages are captured.", exc)
+            LOG.warning(
+                "%s; give %s. Until then no content and no exception messages are captured.", exc, _PATTERNS_FORM
+            )
             content = messages = False
         return Config(
             content=content,
@@ -147,7 +152,7 @@ class _Reader:
 
     def _bytes(self, name: str, default: int) -> int:
         text = self._get(name)
-        if text.isascii() and text.isdigit() and int(text) >= MIN_VALUE_BYTES:
+        if text.isascii() and text.isdigit() and len(text) < 19 and int(text) >= MIN_VALUE_BYTES:
             return int(text)
         if text:
             reject(name, text, f"a whole number of bytes, {MIN_VALUE_BYTES} or more", str(default))
@@ -179,7 +184,8 @@ class _Reader:
                 "a list of import names such as pocketflow,myapp.flow",
                 "the rest of the list",
             )
-        return tuple(part for part in given if part not in wrong) or default
+        # each once: a module that is patched twice would give every span twice
+        return tuple(dict.fromkeys(part for part in given if part not in wrong)) or default
 
     def _patterns(self, name: str) -> tuple[re.Pattern[str], ...]:
         text = self._get(name)
@@ -187,11 +193,14 @@ class _Reader:
             return ()
         try:
             sources: object = json.loads(text)
-        except ValueError:
-            sources = [text]  # one bare regular expression is what people write first
-        if not isinstance(sources, list):
-            sources = [text]
-        return compile_patterns((str(source) for source in sources), name)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]  json
+        except ValueError as exc:
+            if text.startswith('["'):  # meant as a list; as one regular expression it would match something else
+                raise ValueError(f"{name} is not a JSON list ({exc})") from exc
+            sources = text
+        if isinstance(sources, list) and all(isinstance(source, str) for source in sources):  # pyright: ignore[reportUnknownVariableType]  json
+            return compile_patterns(sources, name)  # pyright: ignore[reportUnknownArgumentType]  checked above
+        # one bare regular expression is what people write first; some, such as [0-9], are JSON too
+        return compile_patterns([sources if isinstance(sources, str) else text], name)
 
 
 def compile_patterns(sources: Iterable[str], name: str) -> tuple[re.Pattern[str], ...]:
@@ -208,11 +217,8 @@ def compile_patterns(sources: Iterable[str], name: str) -> tuple[re.Pattern[str]
     for source in sources:
         try:
             compiled.append(re.compile(source))
-        except re.error as exc:
-            raise ValueError(
-                f"{name}: {source!r} is not a regular expression ({exc}); give a JSON list of patterns "
-                f'such as ["ACME-[0-9]+"]'
-            ) from exc
+        except (re.error, OverflowError, RecursionError) as exc:
+            raise ValueError(f"{name}: {source!r} is not a regular expression ({exc})") from exc
     return tuple(compiled)
 
 

@@ -11,43 +11,57 @@ from typing import Final
 
 MARK: Final = "[REDACTED]"
 # A word starts behind anything but a letter or digit, and also behind an escape: \n, \x0a, \u000a, %20.
-WORD_START: Final = (
-    r"(?:(?<![A-Za-z0-9])|(?<=\\[abfnrtv0])|(?<=%[0-9A-Fa-f]{2})|(?<=\\x[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4}))"
-)
+ESCAPES: Final = (r"\\[abfnrtv0]", r"%[0-9A-Fa-f]{2}", r"\\x[0-9A-Fa-f]{2}", r"\\u[0-9A-Fa-f]{4}")
+WORD_START: Final = rf"(?:(?<![A-Za-z0-9])|{'|'.join(f'(?<={escape})' for escape in ESCAPES)})"
 
-_S: Final = r"[_\-. ]?"
-_NAMES: Final = (
-    rf"(?:api|secret|access|private|account|signing|encryption|master|subscription){_S}keys?|client{_S}secrets?|secrets?|"
-    rf"passphrases?|(?:access|refresh|id|auth|bearer|session|api|oauth|bot|security){_S}tokens?|authorization|"
-    rf"credentials?|(?:set{_S})?cookies?"
+_KINDS_OF_KEY: Final = (
+    "api",
+    "secret",
+    "access",
+    "private",
+    "account",
+    "signing",
+    "encryption",
+    "master",
+    "subscription",
 )
-_ANYWHERE: Final = r"passwords?|passwd"  # also at the end of a longer word: PGPASSWORD
-# These only as a whole word: "max_tokens", "token_count" and the like are numbers people need.
-_ALONE: Final = r"token|pwd|auth"
-_CAMEL_START: Final = r"(?<=[a-z0-9])(?=[A-Z])"
-_STARTS: Final = re.compile(rf"{WORD_START}|{_CAMEL_START}")
+_KINDS_OF_TOKEN: Final = ("access", "refresh", "id", "auth", "bearer", "session", "api", "oauth", "bot", "security")
+_WHOLE: Final = ("secret", "passphrase", "authorization", "credential", "cookie")
+_ANYWHERE: Final = ("password", "passwd")  # also at the end of a longer word: PGPASSWORD
+# These only as the whole key: "max_tokens", "token_count" and the like are numbers people need.
+_ALONE: Final = frozenset({"token", "pwd", "auth"})
+
+_JOINT: Final = r"[_\-. ]?"
+_NAME: Final = re.compile(
+    rf"(?:(?:{WORD_START}|(?<=[a-z0-9])(?=[A-Z]))(?i:"
+    rf"(?:{'|'.join(_KINDS_OF_KEY)}){_JOINT}keys?|(?:{'|'.join(_KINDS_OF_TOKEN)}){_JOINT}tokens?|"
+    rf"client{_JOINT}secrets?|set{_JOINT}cookies?|(?:{'|'.join(_WHOLE)})s?)"
+    rf"|(?i:(?:{'|'.join(_ANYWHERE)})s?))\Z"
+)
 _STARTS_ALONE: Final = re.compile(WORD_START.replace("[A-Za-z0-9]", r"[A-Za-z0-9_.\-]", 1))
-
-_ENDINGS: Final = ("key", "secret", "passphrase", "token", "authorization", "credential", "cookie", "password", "passwd")
-_KEY_ENDINGS: Final = (*_ENDINGS, *(f"{ending}s" for ending in _ENDINGS), "pwd", "auth")
-_KEY: Final = re.compile(
-    rf"(?:(?:{WORD_START}|{_CAMEL_START})(?i:{_NAMES})|(?i:{_ANYWHERE})|(?i:^(?:{_ALONE})))\Z", re.MULTILINE
+_TAIL: Final = 32  # the longest name and what WORD_START looks at; so a huge key costs nothing
+_JOINTS: Final = str.maketrans("", "", "_-. ")
+_ENDINGS: Final = (
+    *_WHOLE,
+    *_ANYWHERE,
+    *(f"{kind}key" for kind in _KINDS_OF_KEY),
+    *(f"{kind}token" for kind in _KINDS_OF_TOKEN),
 )
-_KEY_TAIL: Final = 128  # only the end of a key counts, so a huge one costs nothing
+_ALL_ENDINGS: Final = (*_ENDINGS, *(f"{ending}s" for ending in _ENDINGS))
+_LAST_WORDS: Final = tuple(f"{word}{s}" for word in ("key", "token", *_WHOLE, *_ANYWHERE) for s in ("", "s"))
 
-_HINTS: Final = (*_ENDINGS, "pwd", "auth")
-_QUOTE: Final = r"\\{0,15}[\"']"
-_SEPARATOR: Final = r"(?:[:=]+>?|%3d|>)"
-_NAMED: Final = re.compile(  # on lower-case text
-    rf"(?:(?P<start>{_NAMES})|{_ANYWHERE})(?:{_QUOTE})?\s*{_SEPARATOR}\s*"
-    rf"|(?P<alone>{_ALONE})(?:{_QUOTE}\s*{_SEPARATOR}|\s*(?:=|%3d)|(?<=pwd):)\s*"
-    rf"|--(?:[a-z0-9]+-)*(?:{_NAMES}|{_ANYWHERE}|{_ALONE})(?:{_QUOTE})?,?\s+"  # --password X, also in a list of arguments
-)
+_HINTS: Final = ("key", "token", *_WHOLE, *_ANYWHERE, "pwd", "auth")
+# Each pattern begins with a plain word, which the search skips to. On lower-case text.
+_WORD: Final = r"(?P<word>{}s?)(?P<quote>\\{{0,15}}[\"'])?"
+_ASSIGNED: Final = {hint: re.compile(_WORD.format(hint) + r"\s*(?P<sign>[:=]+>?|%3d|>)\s*") for hint in _HINTS}
+_OPTION: Final = {hint: re.compile(_WORD.format(hint) + r",?\s+") for hint in _HINTS}  # --password X
+_OPTION_START: Final = re.compile(r"--[A-Za-z0-9-]*\Z")
+_PLAIN: Final = r"[^\s\"',;&}\])<>]"
 _VALUE: Final = re.compile(
-    r"(?:None|null)\b"  # says that there is no secret
+    rf"(?:None|null|\[REDACTED\])(?!{_PLAIN})"  # no secret, or none any more
     r"|[A-Za-z]{0,2}(?P<quote>\\{0,15}(?:\"\"\"|'''|[\"']))"
+    rf"|(?P<word>\[REDACTED\]{_PLAIN}+|(?![\[({{]){_PLAIN}+)"
     r"|(?P<bracket>[\[({])"
-    r"|(?P<word>[^\s\"',;&}\])<>]+)"
 )
 _LINE: Final = re.compile(r"[^\r\n\"'\\<]+")  # a header's value: `Authorization: Token abc`
 _BRACKET: Final = re.compile(r"[\[\](){}]")
@@ -55,63 +69,85 @@ _BRACKET: Final = re.compile(r"[\[\](){}]")
 
 def names_credential(key: str) -> bool:
     """Whether a mapping's key names a credential, so that its whole value must go."""
-    key = key[-_KEY_TAIL:].rstrip(" :=?*\r\n")
-    return key.lower().endswith(_KEY_ENDINGS) and _KEY.search(key) is not None
+    key = key[-_TAIL:].rstrip(" :=?*\r\n")
+    return _ends_name(key) or key.lower() in _ALONE
+
+
+def _ends_name(text: str) -> bool:
+    """Whether `text`, of at most `_TAIL` characters, ends with a credential's name."""
+    low = text.lower()
+    return (
+        low.endswith(_LAST_WORDS)  # two quick looks first
+        and low.translate(_JOINTS).endswith(_ALL_ENDINGS)
+        and _NAME.search(text) is not None
+    )
 
 
 def hide_named(text: str) -> str:
     """`text` with the values behind names of credentials replaced by `MARK`."""
     low = text.lower()
-    if len(low) != len(text):  # the one letter whose small form is longer
+    if len(low) != len(text):  # there is one letter whose small form is longer
         low = text.replace("\u0130", "i").lower()
-    if not any(hint in low for hint in _HINTS):
+    hints = [hint for hint in _HINTS if hint in low]
+    if not hints:
         return text
+    found = [named for hint in hints for named in _ASSIGNED[hint].finditer(low) if _is_name(text, named)]
+    if "--" in low:
+        found += [named for hint in hints for named in _OPTION[hint].finditer(low) if _is_option(text, named)]
     kept: list[str] = []
     done = 0
-    for named in _NAMED.finditer(low):
-        start, end = named.span()
-        if start < done:
+    for named in sorted(found, key=lambda named: named.start()):
+        if named.end() < done:  # inside a value that is gone already
             continue
-        if named["start"] is not None and not _STARTS.match(text, start):
-            continue
-        if named["alone"] is not None and not _STARTS_ALONE.match(text, start):
-            continue
-        header = (named["start"] or "").endswith(("authorization", "cookie", "cookies"))
-        stop = _value_end(text, end, header=header)
-        if stop > end:
-            kept += (text[done:end], MARK)
+        span = _value(text, named.end(), header=named["word"].startswith(("authorization", "cookie")))
+        if span is not None:
+            start, stop, quoted = span
+            quote = "" if quoted else named["quote"] or ""  # JSON inside the text stays JSON
+            kept += (text[done:start], quote, MARK, quote)
             done = stop
-    if not done:
-        return text
-    kept.append(text[done:])
-    return "".join(kept)
+    return "".join((*kept, text[done:])) if done else text
 
 
-def _value_end(text: str, start: int, *, header: bool) -> int:
-    """Where the value that begins at `start` ends; `start` itself if there is nothing to hide."""
-    value = None if text.startswith(MARK, start) else _VALUE.match(text, start)
+def _is_name(text: str, named: re.Match[str]) -> bool:
+    """Whether the word before a sign ends a credential's name."""
+    word, end = named["word"], named.end("word")
+    if _ends_name(text[max(0, end - _TAIL) : end]):
+        return True
+    # "Unexpected token: }" names none; "token": does
+    sure = named["quote"] is not None or word == "pwd" or named["sign"] in ("=", "%3d")
+    return word in _ALONE and sure and _STARTS_ALONE.match(text, named.start()) is not None
+
+
+def _is_option(text: str, named: re.Match[str]) -> bool:
+    """Whether the word is a command-line option such as `--api-key`."""
+    return _OPTION_START.search(text[max(0, named.start() - _TAIL) : named.start()]) is not None and names_credential(
+        text[max(0, named.end("word") - _TAIL) : named.end("word")].rpartition("--")[2]
+    )
+
+
+def _value(text: str, start: int, *, header: bool) -> tuple[int, int, bool] | None:
+    """Start and end of the value at `start`, and whether quotes stay around it; None if there is nothing to hide."""
+    value = _VALUE.match(text, start)
     if value is None:
-        return start
+        return None
     if (quote := value["quote"]) is not None:
-        return _closing(text, value.end(), quote)
+        return value.end(), _closing(text, value.end(), quote), True
     if value["bracket"] is not None:
         depth = 0
         for bracket in _BRACKET.finditer(text, start):
             depth += 1 if bracket[0] in "[({" else -1
             if depth == 0:
-                return bracket.end()
-        return len(text)
+                return start, bracket.end(), False
+        return start, len(text), False
     if value["word"] is None:
-        return start
+        return None
     line = _LINE.match(text, start) if header else None
-    return max(value.end(), line.end() if line else 0)
+    return start, max(value.end(), line.end() if line else 0), False
 
 
 def _closing(text: str, start: int, quote: str) -> int:
-    """Behind the closing quote: one with as many backslashes as the opening; else the end (it was cut off)."""
-    at = start
-    while (at := text.find(quote, at)) >= 0:
-        if at == start or text[at - 1] != "\\":
-            return at + len(quote)
-        at += len(quote)
-    return len(text)
+    """Where the closing quote is: one with as many backslashes as the opening; else the end (it was cut off)."""
+    at = text.find(quote, start)
+    while at > start and text[at - 1] == "\\":
+        at = text.find(quote, at + len(quote))
+    return at if at >= 0 else len(text)

@@ -6,12 +6,12 @@ failure is one line that names the setting.
 
 from __future__ import annotations
 
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator  # pyright: ignore[reportPrivateUsage]  the documented base of distros
-from importlib.metadata import entry_points
 
 from spanloom import environment
 from spanloom.guard import LOG
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class SpanloomDistro(BaseDistro):
     """Defaults of the environment, and instrumentors that cannot take each other down."""
 
-    def _configure(self, **kwargs: Any) -> None:
+    def _configure(self, **kwargs: Any) -> None:  # noqa: ARG002  OpenTelemetry's signature
         environment.prepare_environment()
 
     def load_instrumentor(self, entry_point: EntryPoint, **kwargs: Any) -> None:
@@ -34,7 +34,7 @@ class SpanloomDistro(BaseDistro):
             ModuleNotFoundError: likewise.
         """
         try:
-            super().load_instrumentor(entry_point, **kwargs)
+            super().load_instrumentor(entry_point, **kwargs)  # pyright: ignore[reportUnknownMemberType]
         except (DependencyConflictError, ModuleNotFoundError):
             raise
         except Exception as exc:
@@ -56,7 +56,7 @@ class SpanloomConfigurator(_OTelSDKConfigurator):
         attributes: dict[str, Any] = dict(kwargs.pop("resource_attributes", None) or {})
         attributes.update(environment.distro_attributes())
         try:
-            super()._configure(resource_attributes=attributes, **kwargs)
+            super()._configure(resource_attributes=attributes, **kwargs)  # pyright: ignore[reportUnknownMemberType]
         except Exception as exc:
             known = sorted({point.name for point in entry_points(group="opentelemetry_traces_exporter")})
             LOG.error(

@@ -84,11 +84,32 @@ def content_mode_given(environ: Mapping[str, str] | None = None) -> bool:
     return bool((os.environ if environ is None else environ).get(CAPTURE_MESSAGE_CONTENT, "").strip())
 
 
-def announce_content(environ: MutableMapping[str, str] | None = None) -> None:
-    """Content is on, by an argument or by `spanloom run`: the official GenAI packages learn it from the environment."""
+def announce_content(on: bool, *, decided: bool, environ: MutableMapping[str, str] | None = None) -> None:
+    """Tell the official GenAI packages about content where they look: in the environment, and in their words.
+
+    Args:
+        on: whether content is recorded on spans.
+        decided: by an argument or option, which wins over the variable; False where `on` was read from it.
+        environ: the environment; default: the process's.
+    """
     env = os.environ if environ is None else environ
-    if not content_mode_given(env):
-        env[CAPTURE_MESSAGE_CONTENT] = "SPAN_ONLY"
+    mode = env.get(CAPTURE_MESSAGE_CONTENT, "").strip().upper()
+    if on:
+        fits = mode in ("SPAN_ONLY", "SPAN_AND_EVENT")
+    else:
+        fits = mode == "NO_CONTENT" or (not decided and mode in ("", "EVENT_ONLY"))
+    if not fits:
+        env[CAPTURE_MESSAGE_CONTENT] = "SPAN_ONLY" if on else "NO_CONTENT"
+
+
+def overlaid(changes: Mapping[str, str]) -> dict[str, str]:
+    """A copy of the environment with `changes` in it."""
+    return {**os.environ, **changes}
+
+
+def sdk_disabled(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether `OTEL_SDK_DISABLED` switches everything off."""
+    return (os.environ if environ is None else environ).get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 def service_named(environ: Mapping[str, str] | None = None) -> bool:

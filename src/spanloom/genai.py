@@ -23,9 +23,7 @@ class Operation(NamedTuple):
 
 def _operation(operation: str, subject: str | None) -> Operation:
     """`{operation} {subject}`; the operation alone where there is no meaningful subject."""
-    return Operation(
-        f"{operation} {subject}" if subject else operation, {names.GEN_AI_OPERATION_NAME: operation}
-    )
+    return Operation(f"{operation} {subject}" if subject else operation, {names.GEN_AI_OPERATION_NAME: operation})
 
 
 def workflow(name: str | None) -> Operation:

@@ -20,7 +20,7 @@ class _State:
     """Process-wide: which sites have been logged, and whether to raise instead (spanloom's own tests)."""
 
     strict = False
-    logged: Final[set[str]] = set()
+    logged: Final[dict[str, object]] = {}
 
 
 def set_strict(on: bool) -> None:
@@ -41,9 +41,9 @@ def swallow(site: str, lost: str, exc: Exception) -> None:
     """
     if _State.strict:
         raise exc
-    if site in _State.logged:
+    mine = object()
+    if _State.logged.setdefault(site, mine) is not mine:  # one step, so of many threads one logs
         return
-    _State.logged.add(site)
     try:
         LOG.warning(
             "spanloom lost %s (%s: %r). The program is not affected; this is logged once.",

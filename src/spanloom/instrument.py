@@ -7,7 +7,7 @@ functions are pure; everything with a lifetime goes through `Scope` and `wrap`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
 from opentelemetry import trace
@@ -92,15 +92,18 @@ class Patches:
 
     def wrap(self, owner: type | ModuleType, name: str, begin: Callable[..., Begun | None], lost: str) -> Any:
         """Wrap the function `name` that `owner` itself defines; returns the wrapper."""
-        original = owner.__dict__[name]
-        wrapper = wrap(original, begin, lost, self._switch)
+        original: Any = owner.__dict__[name]
+        kind = cast("type[Any]", type(original))
+        bound = issubclass(kind, (staticmethod, classmethod))
+        shell = wrap(original.__func__ if bound else original, begin, lost, self._switch)
+        wrapper = cast("Any", kind(shell) if bound else shell)
         setattr(owner, name, wrapper)
         self._done.append((owner, name, original, wrapper))
         return wrapper
 
-    def holds(self, owner: type | ModuleType, name: str) -> bool:
-        """Whether `name` of `owner` has been wrapped by `wrap`."""
-        return any(done[0] is owner and done[1] == name for done in self._done)
+    def holds(self, owner: type | ModuleType) -> bool:
+        """Whether something of `owner` has been wrapped."""
+        return any(done[0] is owner for done in self._done)
 
     def restore(self) -> None:
         """Undo everything, newest first."""
@@ -119,7 +122,7 @@ class GatedInstrumentor(BaseInstrumentor):
     the program under another name; `copies` tells, and then no distribution is asked for.
     """
 
-    def copies(self) -> bool:
+    def copies(self, config: Config) -> bool:  # noqa: ARG002  for subclasses
         """Whether the settings name modules other than the distribution's own."""
         return False
 
@@ -136,7 +139,9 @@ class GatedInstrumentor(BaseInstrumentor):
         if self.is_instrumented_by_opentelemetry:
             return None
         by_loader = kwargs.pop("skip_dep_check", False) or kwargs.get("raise_exception_on_conflict", False)
-        conflict: DependencyConflict | None = None if self.copies() else self._check_dependency_conflicts()
+        conflict: DependencyConflict | None = (
+            None if self.copies(kwargs.get("config") or active()) else self._check_dependency_conflicts()
+        )
         if conflict is not None and by_loader:
             if not conflict.found:  # the loader tells this at DEBUG only
                 LOG.info("%s: %s", type(self).__name__, conflict)

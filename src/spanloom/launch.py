@@ -9,7 +9,9 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from spanloom import config, environment
@@ -26,8 +28,12 @@ def start() -> None:
     try:
         options = environment.RunOptions.from_environment()
         if options is not None:
-            embedded = not environment.exporter_configured()
-            line = _embedded(options) if embedded else _configured(options)
+            if environment.sdk_disabled():
+                line = _disabled
+            elif environment.exporter_configured():
+                line = _configured(options)
+            else:
+                line = _embedded(options)
             if not options.quiet:
                 atexit.register(_say, options.pid, line)
     except Exception as exc:
@@ -41,20 +47,23 @@ def start() -> None:
 def _say(pid: int, line: Callable[[], str]) -> None:
     """The one line at exit; only from the process that was started, not from its forks and children."""
     if os.getpid() == pid:
-        with contextlib.suppress(Exception):  # stderr may be closed by now
-            print(f"spanloom: {line()}", file=sys.stderr)
+        with contextlib.suppress(Exception):  # stderr may be closed by now, or nobody reads it
+            text = f"spanloom: {line()}\n".encode(errors="backslashreplace")
+            sys.stderr.flush()
+            # Past the buffer: what a broken pipe leaves in it makes Python exit with 120 instead of the program's code.
+            os.write(sys.stderr.fileno(), text)
 
 
 def _configure(options: RunOptions, *, content: bool) -> config.Config:
-    """Settings of the process; what the user decided about content stands."""
+    """Settings of the process; what the user decided about content stands, and else `content`."""
+    decision = options.content
+    if decision is None and content and not environment.content_mode_given():
+        decision = True
+    if decision is not None:
+        environment.announce_content(decision, decided=True)
     settings = config.Config.from_environment()
-    if options.content is not None:
-        settings = settings.replace(content=options.content)
-    elif content and not environment.content_mode_given():
-        settings = settings.replace(content=True)
     config.activate(settings)
-    if settings.content:
-        environment.announce_content()
+    environment.announce_content(settings.content, decided=False)  # off where redaction is broken
     return settings
 
 
@@ -62,7 +71,7 @@ def _embedded(options: RunOptions) -> Callable[[], str]:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
     from spanloom import sdk
-    from spanloom.provider import YieldingProvider, install
+    from spanloom.provider import YieldingProvider, give_way, install
 
     settings = _configure(options, content=True)
     exporter: Any = sdk.make_exporter("jsonl", directory=options.directory)
@@ -71,22 +80,32 @@ def _embedded(options: RunOptions) -> Callable[[], str]:
     provider.add_span_processor(processor)
     install(provider, processor)
     active = sdk.instrument_all()
+    for instrumentor in active:
+        give_way(instrumentor, processor)
     provider.fixed = False
 
     def line() -> str:
-        if exporter.lost_spans:
-            return f"{exporter.lost_spans} spans could not be written to {options.shown} and are lost"
-        if not exporter.written_spans:
+        lost, written = exporter.lost_spans, exporter.written_spans
+        if lost and not written:
+            return f"{_spans(lost)} could not be written to {options.shown} and are lost"
+        if not written:
             names = ", ".join(sorted(type(one).__name__ for one in active)) or "none"
-            return f"no spans were recorded (instrumentors that are on: {names})"
-        where = os.path.join(options.shown, os.path.basename(exporter.path))
+            return f"no spans were recorded in this process (instrumentors that are on: {names})"
+        where = Path(options.shown) / Path(exporter.path).name
         what = "with content, readable by you only" if settings.content else "without content"
-        view = (
-            "spanloom view" if options.shown == config.DEFAULT_DIRECTORY else f"spanloom view {options.shown}"
-        )
-        return f"{exporter.written_spans} spans in {where} ({what}). Look at them with: {view}"
+        missing = f"; {_spans(lost)} could not be written and are lost" if lost else ""
+        folder = "" if options.shown == config.DEFAULT_DIRECTORY else f" {shlex.quote(options.shown)}"
+        return f"{_spans(written)} in {where} ({what}){missing}. Look at them with: spanloom view{folder}"
 
     return line
+
+
+def _disabled() -> str:
+    return "no traces: OTEL_SDK_DISABLED is set"
+
+
+def _spans(number: int) -> str:
+    return "1 span" if number == 1 else f"{number} spans"
 
 
 def _configured(options: RunOptions) -> Callable[[], str]:

@@ -8,7 +8,8 @@ us; its spans are ours to record all the same.
 from __future__ import annotations
 
 import functools
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakSet
 
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from opentelemetry.context import Context
+    from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
     from opentelemetry.sdk.trace import Span
 
 
@@ -91,6 +93,36 @@ class Tap(SpanProcessor):
         return self._processor.force_flush(timeout_millis)
 
 
+_tapped: Final[WeakSet[TracerProvider]] = WeakSet()
+
+
+def tap(provider: object, processor: SpanProcessor) -> None:
+    """Give the spans of a provider of the program's to `processor` too; once for each provider."""
+    with guarded("provider.tap", "the spans of the program's own TracerProvider"):
+        if not isinstance(provider, TracerProvider) or isinstance(provider, YieldingProvider) or provider in _tapped:
+            return
+        _tapped.add(provider)
+        provider.add_span_processor(Tap(processor))
+
+
+def give_way(instrumentor: BaseInstrumentor, processor: SpanProcessor) -> None:
+    """Let the program switch an instrumentor on itself, with its own provider, as if we had not done so already.
+
+    Args:
+        instrumentor: one that we have switched on; a singleton, as all are.
+        processor: gets the spans of the provider that the program hands to it.
+    """
+
+    def instrument(**kwargs: Any) -> Any:
+        del instrumentor.instrument  # back to the class's, which then refuses a second call as ever
+        with guarded("provider.give_way", f"the spans of {type(instrumentor).__name__}"):
+            instrumentor.uninstrument()
+            tap(kwargs.get("tracer_provider"), processor)
+        return instrumentor.instrument(**kwargs)
+
+    instrumentor.instrument = instrument
+
+
 def install(provider: YieldingProvider, processor: SpanProcessor) -> None:
     """Make `provider` the global one and keep the place free for the program's own.
 
@@ -103,9 +135,8 @@ def install(provider: YieldingProvider, processor: SpanProcessor) -> None:
     @functools.wraps(original)
     def set_tracer_provider(tracer_provider: trace.TracerProvider) -> None:
         original(tracer_provider)
-        with guarded("provider", "the spans of the program's own TracerProvider"):
-            if trace.get_tracer_provider() is tracer_provider and isinstance(tracer_provider, TracerProvider):
-                tracer_provider.add_span_processor(Tap(processor))
+        if trace.get_tracer_provider() is tracer_provider:
+            tap(tracer_provider, processor)
 
     try:
         # The API's own latch stays open: the program's first set_tracer_provider succeeds, without a warning.

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-import dataclasses
+import atexit
+from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
-from importlib.metadata import entry_points
 
 from spanloom import config, environment
 from spanloom.distro import SpanloomDistro
 from spanloom.guard import LOG
+from spanloom.provider import YieldingProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from importlib.metadata import EntryPoint
 
+    from opentelemetry.instrumentation.dependencies import DependencyConflict
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 _OTLP: Final = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 
 
 class _Active:
-    """What `init` has set up, for `flush` and `shutdown`."""
+    """What `init` has set up, for `flush` and `shutdown`.
+
+    Attributes:
+        provider: the one in use; None before `init` and after `shutdown`.
+        made: the one that `init` made; OpenTelemetry keeps it as the process's for good.
+    """
 
     provider: TracerProvider | None = None
-    owned = False
+    made: TracerProvider | None = None
     instrumentors: tuple[BaseInstrumentor, ...] = ()
 
 
@@ -83,21 +91,28 @@ def init(
         redact_patterns=redact_patterns,
         redactor=redactor,
     )
-    processors = [_processor(exporter, directory) for exporter in _chosen(exporters)]
-    config.activate(settings)
-    if settings.content:
-        environment.announce_content()
     existing = trace.get_tracer_provider()
+    theirs = isinstance(existing, TracerProvider) and existing is not _Active.made
+    chosen = [] if theirs and exporters is None else _chosen(exporters)
+    processors = [_processor(exporter, directory) for exporter in chosen]
+    config.activate(settings)
+    environment.announce_content(settings.content, decided=content is not None)
     if isinstance(existing, TracerProvider):
-        provider, owned = existing, False
-        added = processors if exporters is not None else []
+        provider = existing
+        named = existing.resource.attributes.get("service.name")
+        if service_name not in (None, named) and not isinstance(existing, YieldingProvider):
+            LOG.warning(
+                "service_name=%r has no effect: the TracerProvider of this process says %r.", service_name, named
+            )
+        if not theirs:
+            atexit.register(provider.shutdown)  # as the constructor did, which `shutdown` took back
     else:
-        provider, owned, added = TracerProvider(resource=resource(service_name)), True, processors
+        provider = _Active.made = TracerProvider(resource=resource(service_name), active_span_processor=_Processors())
         trace.set_tracer_provider(provider)
-    for processor in added:
+    for processor in processors:
         provider.add_span_processor(processor)
-    _Active.provider, _Active.owned = provider, owned
-    _Active.instrumentors = instrument_all(None if instrumentors is None else frozenset(instrumentors))
+    _Active.provider = provider
+    _Active.instrumentors = instrument_all(None if instrumentors is None else frozenset(_several(instrumentors)))
     return provider
 
 
@@ -118,16 +133,26 @@ def flush(timeout_millis: int = 30_000) -> bool:
 def shutdown() -> None:
     """Undo `init`: switch its instrumentors off, flush, and shut down the provider if `init` made it.
 
-    OpenTelemetry allows one global provider per process, so `init` after `shutdown` finds the old one.
+    OpenTelemetry allows one global provider per process, so a later `init` takes the old one up again, with new
+    exporters and the old resource.
     """
     for instrumentor in _Active.instrumentors:
         instrumentor.uninstrument()
     if _Active.provider is not None:
         _Active.provider.force_flush()
-        if _Active.owned:
+        if _Active.provider is _Active.made:
             _Active.provider.shutdown()
-    _Active.provider, _Active.owned, _Active.instrumentors = None, False, ()
+    _Active.provider, _Active.instrumentors = None, ()
     config.activate(None)
+
+
+class _Processors(SynchronousMultiSpanProcessor):
+    """Forgets its processors at shutdown: later spans go nowhere in silence, or to those of a new `init`."""
+
+    def shutdown(self) -> None:
+        """Shut all down."""
+        super().shutdown()
+        self._span_processors = ()
 
 
 def resource(service_name: str | None, fallback: str | None = None) -> Resource:
@@ -154,36 +179,46 @@ def instrument_all(wanted: frozenset[str] | None = None) -> tuple[BaseInstrument
     Returns:
         Those that are on now because of this call.
     """
-    from opentelemetry.instrumentation.dependencies import (
-        DependencyConflictError,
-        get_dist_dependency_conflicts,
-    )
+    from opentelemetry.instrumentation.dependencies import DependencyConflictError
 
     disabled = environment.disabled_instrumentors()
-    distro = SpanloomDistro()
     on: list[BaseInstrumentor] = []
     points = [] if "*" in disabled else list(entry_points(group="opentelemetry_instrumentor"))
     for missing in sorted((wanted or frozenset()) - {point.name for point in points} - disabled):
-        LOG.warning(
-            "There is no instrumentor %r; installed: %s.", missing, ", ".join(sorted(p.name for p in points))
-        )
+        LOG.warning("There is no instrumentor %r; installed: %s.", missing, ", ".join(sorted(p.name for p in points)))
     for point in points:
         if point.name in disabled or (wanted is not None and point.name not in wanted):
             continue
         try:
-            if point.dist is not None and get_dist_dependency_conflicts(point.dist) is not None:
-                continue
-            instrumentor: BaseInstrumentor = point.load()()
-            was_on = instrumentor.is_instrumented_by_opentelemetry
-            if not was_on:
-                distro.load_instrumentor(point, skip_dep_check=True)
-            if instrumentor.is_instrumented_by_opentelemetry and not was_on:
+            if (instrumentor := _switched_on(point)) is not None:
                 on.append(instrumentor)
-        except (DependencyConflictError, ImportError) as exc:
-            LOG.debug("The instrumentor %r is skipped: %s", point.name, exc)
+        except (DependencyConflictError, ModuleNotFoundError) as exc:
+            # Not having a framework is normal; having the wrong version of it, or asking for it by name, is not.
+            found = isinstance(exc, DependencyConflictError) and _found(exc.conflict)
+            log = LOG.warning if found or wanted is not None else LOG.debug
+            log("The instrumentor %r is skipped: %s", point.name, exc)
         except Exception as exc:
-            LOG.warning("The instrumentor %r (%s) cannot be loaded: %s", point.name, point.value, exc)
+            kind = type(exc).__name__
+            LOG.warning("The instrumentor %r (%s) cannot be loaded: %s: %s", point.name, point.value, kind, exc)
     return tuple(on)
+
+
+def _switched_on(point: EntryPoint) -> BaseInstrumentor | None:
+    from opentelemetry.instrumentation.dependencies import DependencyConflictError, get_dist_dependency_conflicts
+
+    conflict = None if point.dist is None else get_dist_dependency_conflicts(point.dist)
+    if conflict is not None:
+        raise DependencyConflictError(conflict)
+    instrumentor: BaseInstrumentor = point.load()()
+    if instrumentor.is_instrumented_by_opentelemetry:
+        return None
+    SpanloomDistro().load_instrumentor(point, skip_dep_check=True)
+    return instrumentor if instrumentor.is_instrumented_by_opentelemetry else None
+
+
+def _found(conflict: DependencyConflict) -> bool:
+    # `found_any` came later than the oldest supported release.
+    return bool(conflict.found or getattr(conflict, "found_any", None))
 
 
 def make_exporter(name: str, **arguments: Any) -> SpanExporter:
@@ -196,9 +231,7 @@ def make_exporter(name: str, **arguments: Any) -> SpanExporter:
     if name == "otlp":
         protocol = environment.otlp_protocol()
         if protocol not in _OTLP:
-            raise ValueError(
-                f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} is not supported here; use grpc or http/protobuf"
-            )
+            raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} is not supported here; use grpc or http/protobuf")
         wanted = _OTLP[protocol]
     points = {point.name: point for point in entry_points(group="opentelemetry_traces_exporter")}
     if wanted not in points:
@@ -212,7 +245,13 @@ def make_exporter(name: str, **arguments: Any) -> SpanExporter:
 def _chosen(exporters: str | SpanExporter | Sequence[str | SpanExporter] | None) -> list[str | SpanExporter]:
     if exporters is None:
         return list(environment.exporter_names())
-    return [exporters] if isinstance(exporters, (str, SpanExporter)) else list(exporters)
+    given = [exporters] if isinstance(exporters, (str, SpanExporter)) else list(exporters)
+    for exporter in given:
+        if not isinstance(exporter, str) and not callable(getattr(exporter, "export", None)):
+            raise ValueError(  # noqa: TRY004  one error for every wrong argument
+                f"exporters: {exporter!r} is neither the name of an exporter nor a SpanExporter"
+            )
+    return given
 
 
 def _processor(exporter: str | SpanExporter, directory: str | None) -> SpanProcessor:
@@ -222,23 +261,35 @@ def _processor(exporter: str | SpanExporter, directory: str | None) -> SpanProce
     return BatchSpanProcessor(make_exporter(exporter) if isinstance(exporter, str) else exporter)
 
 
+def _several(value: Iterable[str]) -> list[str]:
+    """A single name is a list of one, not of its letters."""
+    return [value] if isinstance(value, str) else list(value)
+
+
 def _settings(
     *,
+    content: bool | None,
     capture: Iterable[str] | None,
     redact_patterns: Iterable[str] | None,
+    redactor: Callable[[str], str] | None,
     max_value_bytes: int | None,
     **changes: Any,
 ) -> config.Config:
     if max_value_bytes is not None and max_value_bytes < config.MIN_VALUE_BYTES:
         raise ValueError(f"max_value_bytes={max_value_bytes}: give {config.MIN_VALUE_BYTES} bytes or more")
-    kinds = None if capture is None else frozenset(capture)
+    if redactor is not None and not callable(redactor):
+        raise ValueError(f"redactor: {redactor!r} cannot be called; give a function from text to text")
+    kinds = None if capture is None else frozenset(_several(capture))
     if kinds is not None and kinds - config.CAPTURE_KINDS:
         unknown = ", ".join(sorted(kinds - config.CAPTURE_KINDS))
         raise ValueError(f"capture: {unknown} unknown; accepted: {', '.join(sorted(config.CAPTURE_KINDS))}")
-    patterns = (
-        None if redact_patterns is None else config.compile_patterns(redact_patterns, "redact_patterns")
-    )
-    given = {**changes, "capture": kinds, "redact_patterns": patterns, "max_value_bytes": max_value_bytes}
-    return dataclasses.replace(
-        config.Config.from_environment(), **{key: value for key, value in given.items() if value is not None}
+    patterns = None
+    overlaid: dict[str, str] = {}
+    if redact_patterns is not None:
+        patterns = config.compile_patterns(_several(redact_patterns), "redact_patterns")
+        overlaid[config.REDACT_PATTERNS] = ""
+    if content is not None:  # through the reader, which has a last word where redaction is broken
+        overlaid[config.CAPTURE_MESSAGE_CONTENT] = str(content)
+    return config.Config.from_environment(environment.overlaid(overlaid)).replace(
+        capture=kinds, redact_patterns=patterns, redactor=redactor, max_value_bytes=max_value_bytes, **changes
     )

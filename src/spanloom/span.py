@@ -8,6 +8,8 @@ nothing stays open or current whatever happens in between.
 from __future__ import annotations
 
 import time
+import weakref
+from collections import deque
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,7 +21,7 @@ from spanloom import names
 from spanloom.guard import swallow
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextvars import Token
     from types import TracebackType
 
@@ -36,6 +38,8 @@ CLOSED: Final = "closed"
 CANCELLED: Final = "cancelled"
 EXITED: Final = "exited"
 
+_RAISED: Final = 64  # children that fail in parallel: as many errors can still arrive at their parent
+
 
 def current_scope() -> Scope | None:
     """The innermost scope that is current here, or None."""
@@ -49,7 +53,7 @@ class Scope:
         span: the OpenTelemetry span (a non-recording one where it is not sampled).
         recording: `span.is_recording()`, asked once. While False no payload is built.
         parent: the scope that was current when this one was entered.
-        raised: exceptions of scopes below that already carry the `exception` event.
+        raised: ways to exceptions of scopes below that already carry the `exception` event; the last ones.
         result: what the call returned, for `describe`.
     """
 
@@ -74,7 +78,7 @@ class Scope:
         self.span: Span = trace.INVALID_SPAN
         self.recording = False
         self.parent: Scope | None = None
-        self.raised: list[BaseException] | None = None
+        self.raised: deque[Callable[[], BaseException | None]] | None = None
         self.result: Any = None
         self._token: Token[Context] | None = None
         self._scope_token: Token[Scope | None] | None = None
@@ -128,7 +132,7 @@ class Scope:
                 token.var.reset(token)
             except (ValueError, RuntimeError):
                 pass
-            except AttributeError:  # a runtime context of another kind (OTEL_PYTHON_CONTEXT)
+            except Exception:  # a runtime context of another kind (OTEL_PYTHON_CONTEXT) has tokens of its own
                 otel_context.detach(token)
 
     def close(self, exc: BaseException | None = None, *, end: bool = True) -> None:
@@ -154,23 +158,25 @@ class Scope:
         if not self.recording:
             return
         self.recording = False
+        attributes = self._outcome
         try:
-            attributes = self.describe()
-            if self._outcome:
-                attributes = {**attributes, **self._outcome}
-            if attributes:
-                self.span.set_attributes(attributes)
+            try:
+                attributes = {**self.describe(), **attributes}
+            finally:  # the outcome is told, whatever becomes of the description
+                if attributes:
+                    self.span.set_attributes(attributes)
         except Exception as error:
             swallow("span.describe", "the attributes of a span", error)
         try:
             self.span.end(self._end_time)
         except Exception as error:
-            swallow("span.end", "a span (its end)", error)
+            swallow("span.end", "the end of a span", error)
         self.raised = self.result = None
 
     def returned(self, result: object) -> None:
         """The call has returned `result`."""
-        self.result = result
+        if self.recording:
+            self.result = result
 
     def describe(self) -> dict[str, AttributeValue]:
         """What is known only at the end; called once, for recording spans only."""
@@ -185,8 +191,10 @@ class Scope:
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
     ) -> None:
-        self.close(exc)
-        self.leave()
+        try:
+            self.close(exc)
+        finally:  # also where a signal interrupts us
+            self.leave()
 
     # -- outcomes ---------------------------------------------------------------------------------------------
 
@@ -216,9 +224,8 @@ class Scope:
             self.span.add_event(names.EXCEPTION_EVENT, event)
         if parent is not None:
             if parent.raised is None:
-                parent.raised = []
-            # parallel children: the last few are those that can still arrive
-            parent.raised[:] = [*parent.raised[-7:], exc]
+                parent.raised = deque(maxlen=_RAISED)
+            parent.raised.append(_way_to(exc))
 
 
 def _adds_context(span: Span, context: Context) -> bool:
@@ -229,8 +236,16 @@ def _adds_context(span: Span, context: Context) -> bool:
     return above.trace_id != mine.trace_id or above.trace_flags != mine.trace_flags
 
 
-def _holds(raised: list[BaseException] | None, exc: BaseException) -> bool:
-    return raised is not None and any(known is exc for known in raised)
+def _holds(raised: deque[Callable[[], BaseException | None]] | None, exc: BaseException) -> bool:
+    return raised is not None and any(known() is exc for known in tuple(raised))
+
+
+def _way_to(exc: BaseException) -> Callable[[], BaseException | None]:
+    """Weak where it can be, so that an error the program has handled is not kept alive with all its frames."""
+    try:
+        return weakref.ref(exc)
+    except TypeError:  # Python's own exceptions cannot be held weakly
+        return lambda: exc
 
 
 def _early_end(exc: BaseException) -> str | None:
@@ -241,10 +256,11 @@ def _early_end(exc: BaseException) -> str | None:
         return CLOSED
     if isinstance(exc, SystemExit):
         return EXITED
-    # by name, so that trio's and anyio's cancellation count without importing them
-    if isinstance(exc, KeyboardInterrupt) or type(exc).__name__ in ("CancelledError", "Cancelled"):
+    if isinstance(exc, KeyboardInterrupt):
         return CANCELLED
-    return None
+    # by name, so that trio's cancellation counts without importing it
+    cancelled = any(kind.__name__ in ("CancelledError", "Cancelled") for kind in type(exc).__mro__)
+    return CANCELLED if cancelled else None
 
 
 def error_type(exc: BaseException) -> str:

@@ -1,8 +1,9 @@
 """What a node changed in the shared state: key names always, values when content is captured.
 
-The state is the user's object. It is read without running code of theirs: a `dict` (or subclass) by the built-in
-methods, any other object by its `__dict__`. Changes made in place (`shared["items"].append(x)`) are seen too, one
-level below the key, by comparing small containers item by item and large ones by length.
+The state is the user's object. It is read without running code of theirs (but the hash of a key of their own class):
+a `dict` (or subclass) by the built-in methods, any other object by its `__dict__`. Changes made in place
+(`shared["items"].append(x)`) are seen too, one level below the key, by comparing small containers item by item and
+large ones by length.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from collections import deque
 from operator import is_
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from spanloom.guard import guarded
+from spanloom.jsontext import KEY_BYTES, clean, cut, key_text, quote, size
+from spanloom.passive import instance_dict
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -18,21 +23,24 @@ if TYPE_CHECKING:
 
 _ITEMS: Final = 64  # containers up to this size are compared item by item
 _VALUE_BYTES: Final = 2048  # captured text per value, before and after
+_TEXTS: Final = 4  # text kept of a whole state, in limits of what is shown of it
+_NAMES: Final = 128  # names told of each kind of change
+_LEFT_OUT: Final = '"…"'  # a value that was not kept, in a state too large for that
 _SCALARS: Final = frozenset((int, float, str, bool, bytes, complex))
+_DICT = cast("type[Any]", dict)
 _CONTAINERS: Final = frozenset((dict, list, set, deque, bytearray))
 
 
-def _items(state: object) -> dict[str, Any] | None:
+def _items(state: object) -> dict[Any, Any] | None:
     """A shallow copy of the state's keys and values; None where it has no keys that can be read safely."""
     if type(state) is dict:
-        return cast("dict[str, Any]", state).copy()
-    if isinstance(state, dict):
-        return dict(dict.items(cast("dict[str, Any]", state)))
+        return cast("dict[Any, Any]", state).copy()
+    if not issubclass(type(state), dict):
+        return instance_dict(state)
     try:
-        fields: Any = object.__getattribute__(state, "__dict__")
-    except AttributeError:
+        return dict(_DICT.items(state))
+    except RuntimeError:  # another thread is changing it
         return None
-    return cast("dict[str, Any]", fields).copy() if type(fields) is dict else None
 
 
 def _shape(value: Any) -> Any:
@@ -50,48 +58,61 @@ def _same_shape(shape: Any, now: Any) -> bool:
         return shape == len(now)
     if len(shape) != len(now):
         return False
-    if type(shape) is set:
-        return _same_members(cast("set[Any]", shape), now)
-    if type(shape) is not dict:
+    try:
+        if type(shape) is set:  # a copy may have another order
+            return set(map(id, cast("set[Any]", shape))) == set(map(id, now))
+        if type(shape) is dict:
+            kept = cast("dict[Any, Any]", shape)
+            return _same_items(kept.values(), now.values()) and _same_items(kept, now)
         return _same_items(shape, now)
-    return _same_items(cast("dict[Any, Any]", shape).values(), now.values()) and _same_items(shape, now)
+    except RuntimeError:  # another thread is changing it
+        return False
 
 
 def _same_items(before: Iterable[Any], now: Iterable[Any]) -> bool:
     return all(map(is_, before, now)) or all(map(_same, before, now))
 
 
-def _same_members(before: set[Any], now: set[Any]) -> bool:
-    """As `_same_items`, whatever the order: the copy of a set may have another one than the set."""
-    if set(map(id, before)) == set(map(id, now)):
-        return True
-    return all(type(member) in _SCALARS for member in (*before, *now)) and before == now
-
-
 class Snapshot:
-    """The state as it was; `changes` compares it with what it is now."""
+    """The state as it was; `changed` and `values` compare it with what it is now."""
 
-    __slots__ = ("_capture", "_items", "_shapes", "_texts")
+    __slots__ = ("_capture", "_items", "_keeps_values", "_shapes", "_texts")
 
-    def __init__(self, state: object, capture: Capture | None = None) -> None:
+    def __init__(self, state: object, capture: Capture | None = None, *, values: bool = True) -> None:
         """Take it.
 
         Args:
             state: the shared state.
-            capture: given, the values are kept as text too, so that `values` can tell before and after.
+            capture: redacts the names of keys, and turns values into text.
+            values: with `capture`, keep the values as text too, so that `values` can tell before and after.
         """
-        self._items = items = _items(state)
         self._capture = capture
-        self._texts: dict[str, str | None] = {}
-        self._shapes: dict[str, Any] = {}
-        if items is None:
-            return
-        self._shapes = {key: _shape(value) for key, value in items.items() if type(value) in _CONTAINERS}
-        if capture is not None:
-            self._texts = {key: capture.field(key, value, _VALUE_BYTES) for key, value in items.items()}
+        self._keeps_values = values and capture is not None
+        self._items: dict[Any, Any] | None = None
+        self._texts: dict[Any, str | None] = {}
+        self._shapes: dict[Any, Any] = {}
+        with guarded("state", "what a node changed in the shared state"):
+            items = _items(state)
+            if items is None:
+                return
+            self._shapes = {key: _shape(value) for key, value in items.items() if type(value) in _CONTAINERS}
+            if capture is not None and values:
+                self._keep_texts(items, capture)
+            self._items = items
+
+    def _keep_texts(self, items: dict[Any, Any], capture: Capture) -> None:
+        room = _TEXTS * capture.limit
+        for key, value in items.items():
+            if room <= 0:
+                break
+            text = self._texts[key] = capture.field(key, value, _VALUE_BYTES)
+            room -= len(text or "")
 
     def changed(self, state: object) -> tuple[list[str], list[str], list[str]]:
-        """Names of the keys (added, changed, removed) since the snapshot, in the state's own order."""
+        """Names of the keys (added, changed, removed) since the snapshot, in the state's own order.
+
+        Of each, the first 128, and then one entry that says how many more there are.
+        """
         before, now = self._items, _items(state)
         if before is None or now is None:
             return [], [], []
@@ -107,59 +128,75 @@ class Snapshot:
             )
         ]
         if len(before) == len(now) and before.keys() == now.keys():  # the usual case
-            return [], list(map(_name, changed)), []
+            return [], self._names(changed), []
         return (
-            [_name(key) for key in now if key not in before],
-            list(map(_name, changed)),
-            [_name(key) for key in before if key not in now],
+            self._names([key for key in now if key not in before]),
+            self._names(changed),
+            self._names([key for key in before if key not in now]),
         )
 
     def values(self, state: object) -> str | None:
         """JSON text `{"added": {k: v}, "changed": {k: {"before": v, "after": v}}, "removed": {k: v}}`, bounded.
 
-        Only with a `capture`; None where nothing changed. A value that differs only deep inside is found here,
-        because the texts are compared.
+        None where nothing changed, or no values are kept. A value that differs only deep inside is found here,
+        because the texts are compared. `"omitted"` counts what there was no room for.
         """
-        capture, now = self._capture, _items(state)
-        if capture is None or self._items is None or now is None:
+        capture, before, now = self._capture, self._items, _items(state)
+        if capture is None or not self._keeps_values or before is None or now is None:
             return None
-        added: list[str] = []
-        changed: list[str] = []
+        report = _Report(capture.limit)
         for key, value in now.items():
-            text = capture.field(key, value, _VALUE_BYTES)
-            if key not in self._items:
-                added.append(f"{capture.json(_name(key))}:{text or 'null'}")
-            elif text != self._texts[key] or self._differs(key, value):
-                pair = f'{{"before":{self._texts[key] or "null"},"after":{text or "null"}}}'
-                changed.append(f"{capture.json(_name(key))}:{pair}")
-        removed = [f"{capture.json(_name(k))}:{t or 'null'}" for k, t in self._texts.items() if k not in now]
-        groups = (("added", added), ("changed", changed), ("removed", removed))
-        return _bounded(groups, capture.limit)
+            is_new, had = key not in before, self._texts.get(key, _LEFT_OUT)
+            differs = is_new or self._differs(before[key], key, value)
+            if (report.full or key not in self._texts) and not differs:
+                continue
+            text = _LEFT_OUT if report.full else capture.field(key, value, _VALUE_BYTES) or "null"
+            if is_new:
+                report.add("added", self._name(key), text)
+            elif differs or text != (had or "null"):
+                report.add("changed", self._name(key), f'{{"before":{had or "null"},"after":{text}}}')
+        for key in before:
+            if key not in now:
+                report.add("removed", self._name(key), self._texts.get(key, _LEFT_OUT) or "null")
+        return report.text()
 
-    def _differs(self, key: str, value: Any) -> bool:
-        before = cast("dict[str, Any]", self._items)[key]
+    def _differs(self, before: Any, key: Any, value: Any) -> bool:
         return not _same(before, value) or (key in self._shapes and not _same_shape(self._shapes[key], value))
 
+    def _names(self, keys: list[Any]) -> list[str]:
+        found = [self._name(key) for key in keys[:_NAMES]]
+        return found if len(keys) <= _NAMES else [*found, f"… {len(keys) - _NAMES} more"]
 
-def _name(key: object) -> str:
-    return key if type(key) is str else str(key) if type(key) in _SCALARS else f"<{type(key).__name__}>"
+    def _name(self, key: object) -> str:
+        text = key_text(key)
+        return cut(clean(text), KEY_BYTES) if self._capture is None else self._capture.name(text)
 
 
-def _bounded(groups: Iterable[tuple[str, list[str]]], limit: int) -> str | None:
-    """The groups as one JSON object of at most `limit` bytes; entries that do not fit are counted in `omitted`."""
-    room, omitted, shown = limit - 64, 0, list[str]()
-    for name, entries in groups:
-        kept: list[str] = []
-        room -= len(name) + 6
-        for entry in entries:
-            size = len(entry.encode("utf-8")) + 1
-            if size > room:
-                omitted += 1
-                continue
-            room -= size
-            kept.append(entry)
-        if kept:
-            shown.append(f'"{name}":{{{",".join(kept)}}}')
-    if omitted:
-        shown.append(f'"omitted":{omitted}')
-    return f"{{{','.join(shown)}}}" if shown else None
+class _Report:
+    """Groups of `name: JSON text`, as one JSON object of at most `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self._room = limit - 80  # for the groups' names and what was omitted
+        self._groups: dict[str, list[str]] = {}
+        self._omitted = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether something had to be left out."""
+        return self._omitted > 0
+
+    def add(self, group: str, name: str, text: str) -> None:
+        """One entry, where there is room for it."""
+        entry = f"{quote(name)}:{text}"
+        if self.full or size(entry) + 1 > self._room:
+            self._omitted += 1
+            return
+        self._room -= size(entry) + 1
+        self._groups.setdefault(group, []).append(entry)
+
+    def text(self) -> str | None:
+        """The object; None where nothing was added."""
+        shown = [f'"{group}":{{{",".join(entries)}}}' for group, entries in self._groups.items()]
+        if self._omitted:
+            shown.append(f'"omitted":{self._omitted}')
+        return f"{{{','.join(shown)}}}" if shown else None

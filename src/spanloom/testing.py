@@ -66,10 +66,11 @@ class _Keeper(SpanProcessor):
         self._lock = threading.Lock()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        span_id = span.get_span_context().span_id
         with self._lock:
-            self.started[span.context.span_id] = span
+            self.started[span_id] = span
             if self._ticks is not None:
-                self._times[span.context.span_id] = next(self._ticks) * 1_000_000_000
+                self._times[span_id] = next(self._ticks) * 1_000_000_000
 
     def on_end(self, span: ReadableSpan) -> None:
         with self._lock:
@@ -174,9 +175,7 @@ def tree(spans: Iterable[ReadableSpan], *attributes: str) -> str:
     Returns:
         The text, with a newline in front, so that it reads well in a triple-quoted string.
     """
-    ordered = sorted(
-        spans, key=lambda span: (span.start_time or 0, span.context.span_id if span.context else 0)
-    )
+    ordered = sorted(spans, key=lambda span: (span.start_time or 0, span.context.span_id if span.context else 0))
     ids = {span.context.span_id for span in ordered if span.context}
     below: dict[int | None, list[ReadableSpan]] = {}
     for span in ordered:

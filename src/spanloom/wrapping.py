@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import inspect
+import sys
+import types
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -69,23 +71,9 @@ def wrap(
     elif inspect.isgeneratorfunction(function):
         shell = _stream_shell(function, start)
     elif inspect.iscoroutinefunction(function):
-
-        async def shell(*args: Any, **kwargs: Any) -> Any:
-            begun = start(args, kwargs)
-            if begun is None:
-                return await function(*args, **kwargs)
-            with begun.scope:
-                return await function(*begun.args, **kwargs)
-
+        shell = _coroutine_shell(function, start)
     else:
-
-        def shell(*args: Any, **kwargs: Any) -> Any:
-            begun = start(args, kwargs)
-            if begun is None:
-                return function(*args, **kwargs)
-            with begun.scope:
-                return function(*begun.args, **kwargs)
-
+        shell = _plain_shell(function, start)
     return functools.wraps(function)(shell)
 
 
@@ -116,34 +104,104 @@ def drive_async(scope: Scope, stream: AsyncGenerator[Any, Any]) -> AsyncGenerato
 
 
 class _Step:
-    """The scope is current for one step of a stream, so the consumer never sees it between two items."""
+    """The scope is current for one step of a stream, so the consumer never sees it between two items.
 
-    __slots__ = ("_scope",)
+    Attributes:
+        closing: the consumer has closed the stream; one that takes this well ends as if it were used up.
+    """
+
+    __slots__ = ("_scope", "closing")
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
+        self.closing = False
 
     def __enter__(self) -> None:
         self._scope.enter()
 
     def __exit__(self, exc_type: object, exc: BaseException | None, tb: object) -> None:
         # A stream ends by an exception out of a step; the span ends first, then the context is restored.
-        if exc is not None:
-            self._scope.close(None if isinstance(exc, (StopIteration, StopAsyncIteration)) else exc)
+        try:
+            if isinstance(exc, (StopIteration, StopAsyncIteration)):
+                self._scope.close(GeneratorExit() if self.closing else None)
+            elif exc is not None:
+                self._scope.close(exc)
+        finally:
+            self.closing = False
+            self._scope.leave()
+
+    def __del__(self) -> None:
+        # The stream's frame went without an end: a generator that yields to its finaliser, or an async one that
+        # has no event loop to finish it.
+        self._scope.close(GeneratorExit())
         self._scope.leave()
+
+
+def _plain_shell(function: Callable[..., Any], start: Starter) -> Callable[..., Any]:
+    def shell(*args: Any, **kwargs: Any) -> Any:
+        begun = start(args, kwargs)
+        if begun is None:
+            return function(*args, **kwargs)
+        with begun.scope:
+            return function(*begun.args, **kwargs)
+
+    return shell
+
+
+def _coroutine_shell(function: Callable[..., Any], start: Starter) -> Callable[..., Any]:
+    async def shell(*args: Any, **kwargs: Any) -> Any:
+        begun = start(args, kwargs)
+        if begun is None:
+            return await function(*args, **kwargs)
+        with begun.scope:
+            return await function(*begun.args, **kwargs)
+
+    return shell
 
 
 def _observed(
     function: Callable[..., Any], start: Starter, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[AbstractContextManager[None], Any]:
+) -> tuple[_Step | nullcontext[None], Any]:
     """The context of each step of a stream, and the stream."""
     begun = start(args, kwargs)
     if begun is None:
         return _UNOBSERVED, function(*args, **kwargs)
-    return _Step(begun.scope), function(*begun.args, **kwargs)  # pyright: ignore[reportArgumentType]  a Scope, see wrap
+    scope: Any = begun.scope  # a Scope, see `wrap`
+    try:
+        stream = function(*begun.args, **kwargs)
+    except BaseException as exc:  # arguments that the function does not take
+        scope.close(exc)
+        raise
+    return _Step(scope), stream
 
 
-def _stream_shell(function: Callable[..., Any], start: Starter) -> Callable[..., Generator[Any, Any, Any]]:
+def _unseen(stream: AsyncGenerator[Any, Any]) -> Callable[[Any], Any]:
+    """The first `asend` of a stream, unseen by the event loop.
+
+    The loop closes the async generators it has seen when it shuts down. It has seen ours, which closes this one; if
+    it closed both at once, they would get in each other's way.
+    """
+
+    def asend(argument: Any) -> Any:
+        hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, None)
+        try:
+            return stream.asend(argument)
+        finally:
+            sys.set_asyncgen_hooks(*hooks)
+
+    return asend
+
+
+def _as_thrown(exc: BaseException, step: _Step | nullcontext[None]) -> BaseException:
+    """What the consumer has thrown into a stream, without the mark that our frame has left in its traceback."""
+    if isinstance(step, _Step):
+        step.closing = isinstance(exc, GeneratorExit)
+    trace = exc.__traceback__
+    return BaseException.with_traceback(exc, trace.tb_next if trace is not None else None)
+
+
+def _stream_shell(function: Callable[..., Any], start: Starter) -> Callable[..., Any]:
     """`send`, `throw`, `close`, the return value and every exception as without us."""
 
     def shell(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
@@ -153,39 +211,40 @@ def _stream_shell(function: Callable[..., Any], start: Starter) -> Callable[...,
         while True:
             try:
                 with step:
-                    item = action(argument)
+                    items = [action(argument)]
             except StopIteration as stop:
                 return stop.value
+            finally:
+                argument = None  # a thrown exception must not live on here, nor hold itself by its traceback
             try:
-                argument = None  # a thrown exception must not live on between two items
-                argument = yield item
+                argument = yield items.pop()  # nor an item that the consumer lets go
                 action = stream.send
             except BaseException as exc:
-                action, argument = stream.throw, exc
+                action, argument = stream.throw, _as_thrown(exc, step)
 
-    return shell
+    awaitable = function.__code__.co_flags & inspect.CO_ITERABLE_COROUTINE  # made so by `types.coroutine`
+    return types.coroutine(shell) if awaitable else shell
 
 
-def _async_stream_shell(
-    function: Callable[..., Any], start: Starter
-) -> Callable[..., AsyncGenerator[Any, Any]]:
+def _async_stream_shell(function: Callable[..., Any], start: Starter) -> Callable[..., AsyncGenerator[Any, Any]]:
     """The same for `asend`, `athrow` and `aclose`: `await` and the name of the end are all that differs."""
 
     async def shell(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         step, stream = _observed(function, start, args, kwargs)
-        action: Callable[[Any], Any] = stream.asend
+        action = _unseen(stream)
         argument: Any = None
         while True:
             try:
                 with step:
-                    item = await action(argument)
+                    items = [await action(argument)]
             except StopAsyncIteration:
                 return
-            try:
+            finally:
                 argument = None
-                argument = yield item
+            try:
+                argument = yield items.pop()
                 action = stream.asend
             except BaseException as exc:
-                action, argument = stream.athrow, exc
+                action, argument = stream.athrow, _as_thrown(exc, step)
 
     return shell

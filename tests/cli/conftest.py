@@ -29,4 +29,3 @@ def hello(workshop):
 def hello_spans():
     """The sorted names of the spans of one run of `hello.flow`."""
     return list(HELLO_SPANS)
-

@@ -110,7 +110,8 @@ def test_an_answer_is_seen_before_the_next_question(workshop):
     ],
 )
 def test_exit_codes_output_and_tracebacks(hello, ending, code):
-    hello.write("app.py", f"import os, sys\nprint('before', flush=True)\nfrom hello import flow\nflow.run({{}})\n{ending}\n")
+    start = "import os, sys\nprint('before', flush=True)\nfrom hello import flow\nflow.run({})\n"
+    hello.write("app.py", f"{start}{ending}\n")
     plain, traced = hello.plain("app.py"), hello.traced("app.py")
 
     assert traced.behaviour == plain.behaviour
@@ -152,10 +153,8 @@ def test_a_missing_program_is_one_line_and_2(workshop):
     ran = workshop.traced("nope.py")
 
     assert (ran.code, ran.out, ran.err) == (2, "", "")
-    assert ran.said == [
-        "spanloom: there is no program 'nope.py' here, and no such command on PATH "
-        "(for a module write: spanloom run -m nope.py)"
-    ]
+    assert len(ran.said) == 1
+    assert ran.said[0].startswith("spanloom: there is no program 'nope.py' here, and no such command on PATH")
 
 
 def test_warnings_appear_as_without_us(hello):
@@ -179,7 +178,9 @@ def test_warnings_appear_as_without_us(hello):
 def test_the_users_path_and_the_users_sitecustomize_stay(workshop):
     workshop.write("lib/sitecustomize.py", "import builtins; builtins.site = 'theirs'")
     workshop.write("lib/extra.py", "value = 42")
-    workshop.write("app.py", "import extra, sitecustomize, sys; print(extra.value, site, sitecustomize.__file__, sys.path)")
+    workshop.write(
+        "app.py", "import extra, sitecustomize, sys; print(extra.value, site, sitecustomize.__file__, sys.path)"
+    )
 
     ran = workshop.same("app.py", env={"PYTHONPATH": str(workshop.folder / "lib")})
 
@@ -217,7 +218,7 @@ def test_a_local_file_named_like_a_part_of_ours_does_no_harm(hello, name):
     ran = hello.same("app.py")
 
     assert ran.code == 0
-    assert "no spans were recorded" in ran.said[0]
+    assert "no spans were recorded in this process" in ran.said[0]
 
 
 def test_commands_on_the_path_and_files_of_other_languages(hello, hello_spans):

@@ -24,6 +24,7 @@ def quoting(request, monkeypatch):
     monkeypatch.setattr(_quote, "literal", literal)
     monkeypatch.setattr(_values, "literal", literal)
     monkeypatch.setattr(_values, "_openings", {})
+    monkeypatch.setattr(_values, "_entries", {})
     return request.param
 
 

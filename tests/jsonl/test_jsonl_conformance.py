@@ -1,7 +1,9 @@
 """Our lines say what the two official encoders say, on a generated corpus of spans."""
 
 import base64
+import gc
 import json
+import weakref
 
 import pytest
 from google.protobuf import json_format
@@ -116,6 +118,7 @@ def test_equals_what_the_official_encoders_say(batch):
             patch.setattr(_quote, "literal", literal)
             patch.setattr(_values, "literal", literal)
             patch.setattr(_values, "_openings", {})
+            patch.setattr(_values, "_entries", {})
             ours = json.loads(encode_spans(batch))
         for span in _spans(ours):
             for link in span.get("links", ()):
@@ -155,6 +158,28 @@ def test_equal_resources_and_scopes_share_one_entry():
         [[span["name"] for span in scope["spans"]] for scope in resource["scopeSpans"]]
         for resource in request["resourceSpans"]
     ] == [[["0", "2"], ["3"]], [["1", "4"]]]
+
+
+def test_what_is_remembered_between_spans_is_bounded():
+    context = SpanContext(1, 2, is_remote=False)
+    first = Resource({"service.name": "first"})
+    watch = weakref.ref(first)
+    encode_spans([ReadableSpan("s", context, resource=first)])
+    del first
+
+    for number in range(5000):
+        scope = InstrumentationScope(str(number))
+        span = ReadableSpan(
+            "s", context, None, Resource({"n": 1}), {f"k{number}": 1, "k": str(number)}, instrumentation_scope=scope
+        )
+        encode_spans([span])
+
+    gc.collect()
+    assert watch() is None
+    assert max(len(_values._openings), len(_values._entries)) <= 4096
+    encode_spans([ReadableSpan("s", context, None, Resource({}), {"k" * 10**6: "", "k" * 10**6 + "2": 1})])
+    assert max(map(len, _values._openings)) < 1000
+    assert max(len(key) for key, _ in _values._entries) < 1000
 
 
 def _spans(request):

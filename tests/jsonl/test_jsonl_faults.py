@@ -59,30 +59,46 @@ def test_of_a_batch_the_lines_that_fitted_are_kept_and_counted(exporter, make_sp
     assert exporter.written_spans + exporter.lost_spans == 600
 
 
-@pytest.mark.parametrize("fails", ["ftruncate", "another writer"])
-def test_a_torn_line_that_cannot_be_taken_back_is_ended(exporter, make_spans, spans_in, replace_os, fails):
-    exporter.export(make_spans(1))
-    path = Path(exporter.path)
-    disk = Disk(100)
+def test_a_write_that_comes_in_pieces(exporter, make_spans, spans_of, replace_os):
+    replace_os(write=lambda descriptor, data: os.write(descriptor, data[:100]))
 
-    def write(descriptor, data):
-        if fails == "another writer" and not disk.room:
-            os.write(descriptor, b'{"resourceSpans":[]}')
-        return disk.write(descriptor, data)
+    assert exporter.export(make_spans(3)) is OK
+    assert len(spans_of(exporter)) == 3
 
+
+def test_a_torn_line_that_cannot_be_taken_back_is_ended(exporter, make_spans, spans_in, replace_os):
     def ftruncate(descriptor, size):
         raise PermissionError("append-only file")
 
-    replace_os(write=write, ftruncate=ftruncate)
+    exporter.export(make_spans(1))
+    replace_os(write=Disk(100).write, ftruncate=ftruncate)
     assert exporter.export(make_spans(2)) is FAILURE
-    assert not path.read_bytes().endswith(b"\n")
 
     replace_os()
-    assert exporter.export(make_spans(3)) is OK
+    assert [exporter.export(make_spans(3)), exporter.export(make_spans(1))] == [OK, OK]
 
-    first, torn, last = path.read_bytes().splitlines(keepends=True)
-    assert b'{"resourceSpans":[]}' in torn or fails == "ftruncate"
-    assert len(spans_in(first + last)) == 4
+    first, torn, *last = Path(exporter.path).read_bytes().splitlines(keepends=True)
+    assert len(torn) == 101
+    assert len(spans_in(first + b"".join(last))) == 5
+
+
+def test_another_writers_line_is_not_taken_back(exporter, make_spans, spans_in, replace_os):
+    """Two processes with one id (containers that share a directory) may share a file."""
+    exporter.export(make_spans(1))
+    disk = Disk(100)
+
+    def write(descriptor, data):
+        if not disk.room:
+            os.write(descriptor, b'\n{"resourceSpans":[]}\n')
+        return disk.write(descriptor, data)
+
+    replace_os(write=write)
+    assert exporter.export(make_spans(2)) is FAILURE
+
+    first, torn, others = Path(exporter.path).read_bytes().splitlines(keepends=True)
+    assert len(torn) == 101
+    assert others == b'{"resourceSpans":[]}\n'
+    assert len(spans_in(first)) == 1
 
 
 @pytest.mark.parametrize("below", ["", "deeper/still"])

@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
 from spanloom_jsonl._file import LineFile
@@ -54,7 +55,7 @@ def test_one_write_for_each_line(exporter, make_spans, replace_os):
     writes = []
 
     def write(descriptor, data):
-        writes.append(data)
+        writes.append(bytes(data))
         return os.write(descriptor, data)
 
     replace_os(write=write)
@@ -177,7 +178,7 @@ def test_a_span_that_ends_while_one_is_written(exporter, make_spans, spans_of, r
     results = []
 
     def write(descriptor, data):
-        if b"outer" in data and not results:
+        if b"outer" in bytes(data) and not results:
             results.append(exporter.export(inner))
         return os.write(descriptor, data)
 
@@ -214,14 +215,16 @@ def test_a_program_that_closes_all_descriptors_loses_one_batch(exporter, make_sp
     assert len(caplog.records) == 2
 
 
-def test_a_broken_span_does_not_cost_the_others(exporter, make_spans, spans_of, caplog):
+def test_broken_spans_do_not_cost_the_others(exporter, make_spans, spans_of, caplog):
     spans = make_spans(3)
+    broken_event = ReadableSpan("broken", events=[object()], resource=spans[0].resource)
+    broken_resource = ReadableSpan("broken", resource=object())
 
-    assert exporter.export([spans[0], object(), spans[1]]) is FAILURE
-    assert exporter.export([object(), spans[2]]) is FAILURE
+    assert exporter.export([spans[0], object(), spans[1], broken_event]) is FAILURE
+    assert exporter.export([object(), spans[2], broken_resource, broken_resource]) is FAILURE
 
-    assert len(spans_of(exporter)) == 3
-    assert (exporter.written_spans, exporter.lost_spans) == (3, 2)
+    assert [span["name"] for span in spans_of(exporter)] == ["span"] * 3
+    assert (exporter.written_spans, exporter.lost_spans) == (3, 5)
     assert len(caplog.records) == 1
 
 
@@ -233,7 +236,7 @@ def test_line_file_after_a_kill_inside_a_line(tmp_path):
         path.write_bytes(b"".join(lines)[:cut])
         file = LineFile(path)
 
-        assert file.append([b"next\n"]) == (1, None)
+        file.append(b"next\n")
         file.close()
 
         kept = path.read_bytes().splitlines(keepends=True)

@@ -13,14 +13,13 @@ from opentelemetry.trace import Link, SpanContext
 
 from spanloom_jsonl import JsonlSpanExporter
 from spanloom_jsonl._lines import to_lines
-from spanloom_jsonl._spans import build_tree
 
 CONTEXT = SpanContext(1, 2, is_remote=False)
 LIMIT = 4096
 
 
 def lines_of(spans, limit=LIMIT):
-    lines = list(to_lines(build_tree(spans), limit))
+    lines = list(to_lines(spans, limit))
     assert all(len(line.data) <= limit for line in lines)
     return lines
 
@@ -42,6 +41,21 @@ def test_a_batch_is_spread_over_full_lines(make_spans, spans_in, size):
     # Full: the first span of the next line would not have fitted.
     for line, following in zip(lines, read[1:], strict=False):
         assert len(line.data) + len(json.dumps(following[0], separators=(",", ":"))) > LIMIT - 8
+
+
+def test_the_limit_holds_to_the_byte_and_is_used_to_the_byte():
+    resources = [Resource({"service.name": name}) for name in "ab"]
+    scopes = [InstrumentationScope(name) for name in ("c", "dd")]
+    spans = [
+        ReadableSpan("n", CONTEXT, resource=resources[number // 4 % 2], instrumentation_scope=scopes[number // 2 % 2])
+        for number in range(16)
+    ]
+    whole = sum(len(line.data) for line in to_lines(spans, 10**6))
+
+    fewest = [len(lines_of(spans, limit)) for limit in range(1000, whole + 1)]
+
+    assert fewest == sorted(fewest, reverse=True)
+    assert fewest[-2:] == [2, 1]
 
 
 def test_every_line_names_its_resources_and_scopes():
@@ -76,10 +90,10 @@ def test_every_line_names_its_resources_and_scopes():
 
 def test_no_span_is_cut_that_fits_exactly(make_spans):
     (span,) = make_spans(size=1000)
-    (line,) = to_lines(build_tree([span]), 10**6)
+    (line,) = to_lines([span], 10**6)
 
-    (whole,) = to_lines(build_tree([span]), len(line.data))
-    (cut,) = to_lines(build_tree([span]), len(line.data) - 1)
+    (whole,) = to_lines([span], len(line.data))
+    (cut,) = to_lines([span], len(line.data) - 1)
 
     assert (whole.data, whole.shortened) == (line.data, False)
     assert cut.shortened

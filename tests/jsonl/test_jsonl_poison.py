@@ -100,6 +100,16 @@ def test_a_value_that_otlp_has_no_type_for(quoting, value, expected):
     assert json.loads(any_value(value)) == expected
 
 
+def test_what_contains_itself_in_a_foreign_container_ends(spans_in):
+    foreign = UserList()
+    foreign += [foreign, foreign]
+
+    (span,) = spans_in(encode_spans([_span(attributes={"cycle": foreign})]) + b"\n")
+
+    inner = span["attributes"][0]["value"]["arrayValue"]["values"]
+    assert [list(value) for value in inner] == [["stringValue"], ["stringValue"]]
+
+
 def test_what_contains_itself_ends(spans_in):
     (span,) = spans_in(encode_spans([_span(attributes={"cycle": cycle()})]) + b"\n")
 
@@ -123,7 +133,7 @@ def test_lone_surrogates_everywhere(quoting, spans_in):
     span = ReadableSpan(
         bad,
         CONTEXT,
-        attributes={bad: bad},
+        attributes={bad: bad, "long": bad * 100},
         events=[Event(bad, {bad: (bad,)}, 1)],
         links=[Link(CONTEXT, {bad: {bad: bad}})],
         status=Status(StatusCode.ERROR, bad),
@@ -134,7 +144,7 @@ def test_lone_surrogates_everywhere(quoting, spans_in):
     data = encode_spans([span])
 
     assert len(spans_in(data + b"\n")) == 1
-    assert data.count("x\ufffdy".encode()) == 18
+    assert data.count("x\ufffdy".encode()) == 118
 
 
 def test_fields_of_the_wrong_type_do_not_cost_the_span(quoting, spans_in):

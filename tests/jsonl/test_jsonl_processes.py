@@ -167,7 +167,7 @@ while True:
     # The worst that a kill can leave; the next process of that name carries on after it.
     path.write_bytes(b"\n".join(whole)[:-40])
     file = LineFile(path)
-    file.append([b'{"resourceSpans":[]}\n'])
+    file.append(b'{"resourceSpans":[]}\n')
     file.close()
     *before, torn, last = path.read_bytes().splitlines()
     assert json.loads(last) == {"resourceSpans": []}

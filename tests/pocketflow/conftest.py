@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
-import pocketflow
 from spanloom.config import Config
 from spanloom.testing import Recorder
 from spanloom_pocketflow import PocketFlowInstrumentor
@@ -118,14 +117,3 @@ def same(request):
         return recorder
 
     return compare
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "since_0_0_2: uses what came with PocketFlow 0.0.2 (`next`, flows' results)")
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if not hasattr(pocketflow.BaseNode, "next"):
-        for item in items:
-            if item.get_closest_marker("since_0_0_2"):
-                item.add_marker(pytest.mark.skip(reason="PocketFlow 0.0.1"))

@@ -74,8 +74,6 @@ def run(options: argparse.Namespace) -> int:
     environment = child_environment(handed)
     if os.name == "nt":  # there exec starts a new process and ends this one at once
         return subprocess.call(command, env=environment)  # noqa: S603  the user's own command
-    sys.stdout.flush()
-    sys.stderr.flush()
     try:
         os.execve(command[0], command, environment)  # noqa: S606  that is the purpose
     except OSError as exc:

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from spanloom import names
+from spanloom.view.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,7 @@ def _messages(value: Value, style: str = "") -> Iterator[Block]:
         return
     items = cast("list[Any]", messages)
     if len(items) > _MESSAGES:
-        yield Block("", f"({len(items) - _MESSAGES:,} earlier messages)", "dim")
+        yield Block("", f"({plural(len(items) - _MESSAGES, 'earlier message')})", "dim")
     for item in items[-_MESSAGES:]:
         if not isinstance(item, dict):
             yield Block("message", _plain(item), style)

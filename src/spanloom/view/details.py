@@ -47,10 +47,10 @@ def details(node: Node, detail: Detail, cells: int) -> Iterator[Row]:
     if detail.content:
         for label, text, style in blocks(span.attributes):
             yield from _rows(clean(label), text, cells, style)
-    if detail.errors and not detail.attributes and (stack := _stack(span)):
-        # other instrumentations record an exception again on each span that it passes through
-        if not any(child.span is not None and _stack(child.span) for child in node.children):
-            yield from _end_of(stack, cells)
+    if detail.errors and not detail.attributes:
+        # Other instrumentations record an exception again on each span that it passes through.
+        passed_on = any(child.span is not None and _stack(child.span) for child in node.children)
+        yield from _end_of("" if passed_on else _stack(span), cells)
 
 
 def _attributes(span: Span, cells: int) -> Iterator[Row]:
@@ -93,7 +93,7 @@ def _end_of(stack: str, cells: int) -> Iterator[Row]:
     if len(lines) > _STACK_LINES:
         yield Row("", f"({len(lines) - _STACK_LINES} lines above; --attributes shows more)", "dim")
     for line in lines[-_STACK_LINES:]:
-        yield from (Row("", part, "dim") for part in wrap(line, cells))
+        yield from (Row("", part, "dim") for part in wrap(line[:_MOST_CHARACTERS], cells))
 
 
 def _rows(label: str, text: str, cells: int, style: str = "") -> Iterator[Row]:

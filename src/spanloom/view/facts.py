@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spanloom import names
 from spanloom.view.text import clean, duration, number, plural
-from spanloom.view.usage import Usage, is_model_call, usage
+from spanloom.view.usage import Usage, is_model_call, operation, usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,8 +66,7 @@ class Fact(NamedTuple):
 
 def style_of(span: Span) -> str:
     """The style of a span's name and bar, by what kind of operation it is."""
-    operation = span.attributes.get(names.GEN_AI_OPERATION_NAME)
-    return "cyan" if is_model_call(span) else _STYLES.get(operation, "") if type(operation) is str else ""
+    return "cyan" if is_model_call(span) else _STYLES.get(operation(span), "")
 
 
 def facts(node: Node, glyphs: Glyphs, *, alone: bool) -> Iterator[Fact]:
@@ -91,7 +90,7 @@ def facts(node: Node, glyphs: Glyphs, *, alone: bool) -> Iterator[Fact]:
     elif (call_id := _text(get(names.GEN_AI_TOOL_CALL_ID))) and names.GEN_AI_TOOL_NAME in span.attributes:
         yield Fact(call_id)
     yield from _pocketflow(span.attributes, glyphs)
-    if get(names.GEN_AI_OPERATION_NAME) in _WORKFLOWS and not alone:
+    if operation(span) in _WORKFLOWS and not alone:
         yield from map(Fact, sums(node.rollup))
     if changed := _listed(get(names.STATE_CHANGED_KEYS)):
         yield Fact(f"changed: {changed}")
@@ -116,7 +115,7 @@ def _pocketflow(attributes: Attributes, glyphs: Glyphs) -> Iterator[Fact]:
     get = attributes.get
     action, following = _text(get(names.POCKETFLOW_ACTION)), _text(get(names.POCKETFLOW_NEXT))
     if action or following:
-        yield Fact(f"{action} {glyphs.arrow} {following}".strip() if following else action, "green")
+        yield Fact(f"{action} {glyphs.arrow} {following}" if following else action, "green")
     index, size = get(names.POCKETFLOW_BATCH_INDEX), get(names.POCKETFLOW_BATCH_SIZE)
     if index is not None:
         yield Fact(f"item [{_text(index)}]" + (f" of {_text(size)}" if size is not None else ""))
@@ -170,17 +169,18 @@ def _retry(event: Event, *, brief: bool) -> str:
 
 
 def error_name(span: Span) -> str:
-    """The short name of a span's error: `error.type` without its module, else what the status says."""
+    """The short name of a span's error: `error.type` without its module, else the `Type` of a status `Type: text`."""
     kind = _text(span.attributes.get(names.ERROR_TYPE))
-    return kind.rpartition(".")[2] or clean(span.message) or "error"
+    name = (kind or span.message.partition(":")[0]).rpartition(".")[2]
+    return name if name.isidentifier() else kind or "error"
 
 
 def _message(span: Span) -> str:
     """The status message, or that of the exception event; empty if it tells no more than the error's name."""
     message = span.message
     if not message:
-        kind_of = (event.attributes for event in span.events if event.name == names.EXCEPTION_EVENT)
-        message = next((_text(get.get(names.EXCEPTION_MESSAGE)) for get in kind_of), "")
+        raised = (event.attributes for event in span.events if event.name == names.EXCEPTION_EVENT)
+        message = next((_text(attributes.get(names.EXCEPTION_MESSAGE)) for attributes in raised), "")
     return "" if clean(message) == error_name(span) else message
 
 

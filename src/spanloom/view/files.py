@@ -7,6 +7,7 @@ import stat
 from typing import Final, NamedTuple
 
 SUFFIX: Final = ".jsonl"
+_OTHER_SIGNALS: Final = (".logs.jsonl", ".metrics.jsonl")
 
 
 class TraceFile(NamedTuple):
@@ -35,7 +36,7 @@ def find_file(path: str) -> TraceFile:
 
 
 def find_folder(path: str) -> list[TraceFile]:
-    """The `*.jsonl` files in the folder `path` that are not empty, last written first.
+    """The `*.jsonl` files in the folder `path` (not logs, not metrics) that are not empty, last written first.
 
     Raises:
         OSError: there is no such folder, or it cannot be listed.
@@ -43,7 +44,7 @@ def find_folder(path: str) -> list[TraceFile]:
     found: list[TraceFile] = []
     with os.scandir(path) as entries:
         for entry in entries:
-            if entry.name.endswith(SUFFIX) and entry.is_file():
+            if entry.name.endswith(SUFFIX) and not entry.name.endswith(_OTHER_SIGNALS) and entry.is_file():
                 try:
                     status = entry.stat()
                 except OSError:  # removed since it was listed

@@ -181,15 +181,19 @@ class _View:
         if seen and not shown:
             self._tell(f"no errors in {plural(seen, 'trace')}")
         elif shown and not options.json and self._out.isatty():
-            flags = {
-                "--errors": bool(errors) and not options.errors,
-                "--attributes": not options.attributes and not options.listing,
-                "--content": not options.content and not options.listing,
-                "--list": not options.listing,
-            }
-            hints = ", ".join(flag for flag, useful in flags.items() if useful)
-            _write(self._out, self._look.paint(f"\nmore: {hints or 'spanloom view TRACE-ID'}", "dim"))
+            self._hint(errors=errors > 0)
         return bool(seen)
+
+    def _hint(self, *, errors: bool) -> None:
+        options = self._options
+        flags = {
+            "--errors": errors and not options.errors,
+            "--attributes": not options.attributes,
+            "--content": not options.content,
+            "--list": True,
+        }
+        more = "spanloom view TRACE-ID" if options.listing else ", ".join(flag for flag, new in flags.items() if new)
+        _write(self._out, self._look.paint(f"\nmore: {more}", "dim"))
 
     def _lines(self, trace: Trace, *, first: bool) -> Iterator[str]:
         options = self._options

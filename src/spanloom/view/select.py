@@ -26,6 +26,7 @@ _DELAY: Final = 6_000_000_000
 _WINDOW: Final = 8
 # Reading on for a trace whose root is not found (its program was killed) ends after this many bytes without it.
 _PATIENCE: Final = 1 << 26
+_NEVER: Final = 1 << 64
 _TRACE_ID: Final = re.compile(rb'"traceId"\s*:\s*"([^"\\]*)"')
 
 
@@ -72,6 +73,7 @@ def newest(
     recent: deque[int] = deque(maxlen=_WINDOW)
     older = stopped = False
     held = idle = frontier = 0  # no span that is still to be read ended after the frontier
+    earliest = _NEVER  # of `begun`
     for batch in _newest_first(files, problems, keep):
         idle += batch.size
         for span in batch.spans:
@@ -86,10 +88,11 @@ def newest(
             idle = 0
             if span.local_root:
                 begun[span.trace_id] = min(begun.get(span.trace_id, span.start), span.start)
+                earliest = min(earliest, span.start)
         recent.append(_last_end(batch.spans))
         frontier = max(recent) + _DELAY
         full = len(chosen) >= count
-        complete = full and len(begun) == len(chosen) and frontier < min(begun.values())
+        complete = full and len(begun) == len(chosen) and frontier < earliest
         stopped = complete or (full and idle > _PATIENCE) or (0 < limit <= held)
         if stopped:
             break

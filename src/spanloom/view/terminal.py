@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from spanloom import names
@@ -61,18 +62,18 @@ def render(trace: Trace, look: Look, detail: Detail = Detail()) -> Iterator[str]
 
 def header(trace: Trace, look: Look) -> Iterator[str]:
     """What the trace is and adds up to."""
-    dot = look.glyphs.dot
     name = clean(trace.name) or "(unnamed)"
-    if trace.tops[0].span is None:
+    if all(node.span is None for node in trace.tops):
         name += " (root not recorded)"
-    yield f"{look.paint(name, 'bold')}  {duration(trace.end - trace.start)}  {local_time(trace.start)}"
+    when = f"{duration(trace.end - trace.start)}  {local_time(trace.start)}"
+    yield f"{look.paint(name, 'bold')}  {when}  trace {clean(trace.trace_id)}"
     parts = list(sums(trace.rollup))
     if trace.rollup.errors:
         parts[-1] = look.paint(parts[-1], "red")
     service = trace.resource.get(names.SERVICE_NAME)
     if type(service) is str and service:
         parts.append(f"service {clean(service)}")
-    yield dot.join([*parts, f"trace {clean(trace.trace_id)}"])
+    yield look.glyphs.dot.join(parts)
     if trace.partial:
         yield look.paint("not all of its spans were read; --trace ID --limit 0 reads every file in full", "yellow")
 
@@ -143,9 +144,9 @@ def _below(node: Node, lead: str, look: Look, detail: Detail) -> Iterator[str]:
     room = max(look.width - width(lead), 8)
     lead = look.paint(lead, "dim")
     for text, style in notes(node, look.glyphs):
-        lines = list(wrap(text, room))
+        lines = list(islice(wrap(text, room), _NOTE_LINES + 1))
         if len(lines) > _NOTE_LINES:
-            lines[_NOTE_LINES - 1 :] = [look.glyphs.ellipsis]
+            lines[_NOTE_LINES:] = [look.glyphs.ellipsis]
         yield from (lead + look.paint(line, style) for line in lines)
     for label, text, style in details(node, detail, room):
         yield (lead + look.paint(label, "dim") + look.paint(text, style)).rstrip()

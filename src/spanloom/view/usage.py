@@ -30,10 +30,16 @@ class Usage(NamedTuple):
 NO_USAGE: Final = Usage()
 
 
+def operation(span: Span) -> str:
+    """The GenAI operation that the span stands for; empty where it stands for none."""
+    name = span.attributes.get(names.GEN_AI_OPERATION_NAME)
+    return name if type(name) is str else ""
+
+
 def is_model_call(span: Span) -> bool:
     """Whether the span is a call of a model: by its operation, or, from older writers, by its request model."""
-    operation = span.attributes.get(names.GEN_AI_OPERATION_NAME)
-    return operation in _MODEL_OPERATIONS or (operation is None and names.GEN_AI_REQUEST_MODEL in span.attributes)
+    name = operation(span)
+    return name in _MODEL_OPERATIONS or (not name and names.GEN_AI_REQUEST_MODEL in span.attributes)
 
 
 def usage(span: Span) -> Usage:

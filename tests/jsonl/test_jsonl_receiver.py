@@ -1,0 +1,104 @@
+"""A real collector with a strict OTLP/JSON decoder takes every line, whatever was in the spans."""
+
+import importlib.util
+import math
+import socket
+import subprocess
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from opentelemetry.sdk.trace import Event, ReadableSpan
+from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceState
+
+from spanloom_jsonl._lines import to_lines
+
+ROTEL = importlib.util.find_spec("rotel")
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(ROTEL is None, reason="needs rotel")]
+
+
+@pytest.fixture(scope="module")
+def collector():
+    """The address that a collector of its own takes traces at."""
+    grpc, http = _free_port(), _free_port()
+    process = subprocess.Popen(
+        [
+            *(Path(ROTEL.origin).with_name("rotel-agent"), "start", "--exporter", "blackhole"),
+            *("--otlp-grpc-endpoint", f"127.0.0.1:{grpc}", "--otlp-http-endpoint", f"127.0.0.1:{http}"),
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not _answers(http):
+            assert process.poll() is None, "the collector did not start"
+            assert time.monotonic() < deadline, "the collector does not answer"
+        yield f"http://127.0.0.1:{http}/v1/traces"
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+class Hostile:
+    def __repr__(self):
+        raise ValueError("no")
+
+
+def nested(wrap):
+    value = "core"
+    for _ in range(60):
+        value = wrap(value)
+    return value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(math.nan, id="nan"),
+        pytest.param(-math.inf, id="infinity"),
+        pytest.param(None, id="none"),
+        pytest.param(2**63, id="too big"),
+        pytest.param("\ud800" * 100, id="surrogates"),
+        pytest.param(b"\x00" * 9000, id="cut bytes"),
+        pytest.param("[1]" * 9000, id="cut text"),
+        pytest.param((1, None, (), {}, {"a": None, "b": [1.5]}), id="containers"),
+        pytest.param(nested(lambda inner: [inner]), id="deep list"),
+        pytest.param(nested(lambda inner: {"k": inner}), id="deep map"),
+        pytest.param(Hostile(), id="hostile"),
+    ],
+)
+def test_accepted(collector, value):
+    context = SpanContext(1, 2, is_remote=True, trace_state=TraceState([("a", "b")]))
+    span = ReadableSpan(
+        "n\udfff",
+        context,
+        parent=context,
+        attributes={"value": value},
+        events=[Event("e\udfff", {"value": value}, -1)],
+        links=[Link(context, {"value": value})],
+        status=Status(StatusCode.ERROR, "\udfff"),
+        start_time=2**70,
+    )
+
+    for line in to_lines([span], 4096):
+        request = urllib.request.Request(collector, bytes(line.data), {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=30) as response:
+            assert response.status == 200
+
+
+def _free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def _answers(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+    except OSError:
+        time.sleep(0.01)
+        return False
+    return True
