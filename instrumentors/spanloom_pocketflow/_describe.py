@@ -40,6 +40,7 @@ class Facts(NamedTuple):
     span_name: str
     root: dict[str, AttributeValue]  # start attributes of a run of its own
     node: dict[str, AttributeValue]  # start attributes as a node of a flow
+    phases: dict[str, genai.Operation]  # span name and start attributes of its phases
     is_flow: bool
 
 
@@ -52,9 +53,7 @@ def facts(cls: type, framework: str, *, draft: bool = True) -> Facts:
         draft: whether draft names of the conventions are written.
     """
     name = cls.__name__
-    own = [base.__name__ for base in cls.__mro__ if base.__module__ == framework and base.__name__ in TYPE_NAMES]
-    kind = own[0] if own else "BaseNode"
-    is_flow = "Flow" in own
+    is_flow = any(base.__module__ == framework and base.__name__ == "Flow" for base in cls.__mro__)
     if is_flow:
         operation = genai.workflow(None if cls.__module__ == framework and name in TYPE_NAMES else name)
     else:
@@ -62,9 +61,12 @@ def facts(cls: type, framework: str, *, draft: bool = True) -> Facts:
     root: dict[str, AttributeValue] = {
         **operation.attributes,
         names.POCKETFLOW_NODE_CLASS: f"{cls.__module__}.{cls.__qualname__}",
-        names.POCKETFLOW_NODE_TYPE: kind,
     }
-    return Facts(name, operation.span_name, root, {**root, names.NODE_NAME: name}, is_flow)
+    phases = {
+        phase: genai.Operation(f"{phase} {name}", {names.POCKETFLOW_PHASE: phase})
+        for phase in ("prep", "exec", "exec_fallback", "post")
+    }
+    return Facts(name, operation.span_name, root, {**root, names.NODE_NAME: name}, phases, is_flow)
 
 
 def action_text(result: object, *, in_flow: bool) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from contextvars import ContextVar, Token
 from types import FunctionType, MethodType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from spanloom.instrument import Begun, Scope, Telemetry, current_scope, names
@@ -33,11 +33,15 @@ from spanloom_pocketflow._standins import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
 
     from opentelemetry.util.types import AttributeValue
 
 _PASS: Final = nullcontext()
+
+# The scope of a watched call (None: no span), what to call, and with which positional arguments.
+Chosen: TypeAlias = "tuple[Scope | None, Callable[..., Any], tuple[Any, ...]]"
 
 
 class Batch:
@@ -96,7 +100,9 @@ class Instrumentation:
         self._globals = vars(module)
         self._phases = telemetry.config.pocketflow_phases
         self._facts: WeakKeyDictionary[type, Facts] = WeakKeyDictionary()
-        self.execs: set[object] = set()  # the wrapped framework `_exec` functions
+        # PocketFlow's own functions by their wrappers: called directly where nothing of the user's stands between.
+        self.runs: dict[object, tuple[Callable[..., Any], type[RunStandIn]]] = {}
+        self.execs: dict[object, Callable[..., Any] | None] = {}  # None: of a batch, which calls another per item
         self._empty = {
             value
             for cls in (getattr(module, name, None) for name in TYPE_NAMES)
@@ -119,9 +125,9 @@ class Instrumentation:
 
     # -- calls of wrapped methods: what to run them in, and with which `self` -----------------------------------
 
-    def begin_alone(self, node: Any, *args: Any, **_: Any) -> Begun:
+    def begin_alone(self, node: Any, *args: Any, **_: Any) -> Begun | None:
         """`BaseNode.run`, `AsyncNode.run_async`."""
-        return Begun(_PASS, (AloneStandIn(self, real(node)), *args))
+        return None if _dropped() else Begun(_PASS, (AloneStandIn(self, real(node)), *args))
 
     def begin_run(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
         """`_run` of a node or flow."""
@@ -138,8 +144,10 @@ class Instrumentation:
     def _run(
         self, stand_in: type[RunStandIn], node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Begun | None:
-        node = real(node)
         scope = current_scope()
+        if scope is not None and scope.dropped:
+            return None
+        node = real(node)
         if isinstance(scope, Unit) and scope.subject is node and not scope.inside:
             # opened where the flow or `run` called the node, before an override of the user's
             return Begun(_Inside(scope), (stand_in(self, node, scope), *args)) if scope.recording else None
@@ -160,17 +168,20 @@ class Instrumentation:
 
     def begin_exec(self, node: Any, *args: Any, **_: Any) -> Begun | None:
         """`_exec` for one item (the only one, outside batch nodes)."""
+        if _dropped():
+            return None
         node = real(node)
         unit = unit_of(node)
         if unit is not None and not unit.recording:
             return None
         batch = Batch.current.get()
         index = batch.take() if batch is not None and batch.subject is node else None
-        name = self.facts(node).name
-        return Begun(_PASS, (ExecStandIn(self, node, name, Attempts(unit, index)), *args))
+        return Begun(_PASS, (ExecStandIn(self, node, self.facts(node), Attempts(unit, index)), *args))
 
     def begin_batch(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
         """`_exec` of a batch node: the items go through `begin_exec`."""
+        if _dropped():
+            return None
         node, items = real(node), _first(args, kwargs)
         unit = unit_of(node)
         if unit is not None:
@@ -178,6 +189,31 @@ class Instrumentation:
                 return None
             unit.sized(items)
         return Begun(Batch(node, size_of(items)), (node, *args))
+
+    # -- what the stand-ins choose ------------------------------------------------------------------------------
+
+    def execution(
+        self, node: Any, method: Any, place: Place | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Chosen:
+        """A node's `_run`: PocketFlow's own gets its stand-in at once, one of the user's the node."""
+        unit = self.unit(node, _first(args, kwargs), place)
+        if unit.recording and (function := _function(method)) in self.runs:
+            own, stand_in = self.runs[function]
+            unit.inside = True
+            return unit, own, (stand_in(self, node, unit), *args)
+        return unit, method, args
+
+    def node_exec(
+        self, node: Any, unit: Unit, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Chosen:
+        """A node's `_exec`: PocketFlow's own shows its attempts, one of the user's is one span."""
+        function = _function(method)
+        if function not in self.execs:
+            return self.own_exec(unit, _first(args, kwargs)), method, args
+        own = self.execs[function]
+        if own is None:
+            return None, method, args
+        return None, own, (ExecStandIn(self, node, unit.facts, Attempts(unit, None)), *args)
 
     # -- scopes -----------------------------------------------------------------------------------------------
 
@@ -203,36 +239,37 @@ class Instrumentation:
             _set(unit, names.POCKETFLOW_PARAMS, self._telemetry.capture.json(params))
         return unit
 
-    def phase(self, unit: Unit, phase: str, method: Any) -> Phase | None:
-        """`prep` or `post`; None where the user wrote none, or wants none."""
-        if self._is_empty(method):
+    def prep(self, unit: Unit, method: Any) -> Phase | None:
+        """`prep`; None where the user wrote none, or wants none."""
+        if "prep" not in self._phases or _function(method) in self._empty:
             return None
-        if phase == "post":
-            made = Post(self._telemetry, unit)
-        elif phase in self._phases:
-            made = Phase(self._telemetry, keeps_output=self._telemetry.capture.io)
-        else:
+        return self._open(Phase(self._telemetry, keeps_output=self._telemetry.capture.io), "prep", unit.facts)
+
+    def post(self, unit: Unit, method: Any) -> Phase | None:
+        """`post`; None where the user wrote none. Without a span of its own it still tells the node its action."""
+        if _function(method) in self._empty:
             return None
-        return self._open(made, phase, unit.facts.name, {}) if phase in self._phases else made
+        phase = Post(self._telemetry, unit)
+        return self._open(phase, "post", unit.facts) if "post" in self._phases else phase
 
     def batch_prep(self, unit: Unit, method: Any) -> Phase | None:
         """`prep` of a batch flow."""
-        if self._is_empty(method):
+        if _function(method) in self._empty:
             return None
         phase = BatchPrep(self._telemetry, unit, keeps_output=self._telemetry.capture.io)
-        return self._open(phase, "prep", unit.facts.name, {}) if "prep" in self._phases else phase
+        return self._open(phase, "prep", unit.facts) if "prep" in self._phases else phase
 
-    def own_exec(self, unit: Unit, method: Any, prep_res: object) -> Phase | None:
-        """An `_exec` of the user's: one span around it. PocketFlow's own shows its attempts instead."""
-        if "exec" not in self._phases or _function(method) in self.execs:
+    def own_exec(self, unit: Unit, prep_res: object) -> Phase | None:
+        """An `_exec` of the user's."""
+        if "exec" not in self._phases:
             return None
         phase = Phase(self._telemetry, keeps_output=self._telemetry.capture.io)
-        return self._given(self._open(phase, "exec", unit.facts.name, {}), prep_res)
+        return self._given(self._open(phase, "exec", unit.facts), prep_res)
 
-    def attempt(self, name: str, attempts: Attempts, method: Any, prep_res: object) -> Scope | None:
+    def attempt(self, facts: Facts, attempts: Attempts, method: Any, args: tuple[Any, ...]) -> Phase | None:
         """One `exec`."""
         attempts.next()
-        if self._is_empty(method):
+        if _function(method) in self._empty:
             return None
         phase = Attempt(self._telemetry, attempts, keeps_output=self._telemetry.capture.io)
         if "exec" not in self._phases:
@@ -241,11 +278,11 @@ class Instrumentation:
         if type(attempts.maximum) is int:
             attributes[names.POCKETFLOW_RETRY_ATTEMPT] = attempts.number
             attributes[names.POCKETFLOW_RETRY_MAX] = attempts.maximum
-        return self._given(self._open(phase, "exec", name, self._item(attempts, attributes)), prep_res)
+        return self._given(self._open(phase, "exec", facts, self._item(attempts, attributes)), *args[:1])
 
-    def fallback(self, name: str, attempts: Attempts, method: Any, prep_res: object) -> Scope | None:
+    def fallback(self, facts: Facts, attempts: Attempts, method: Any, args: tuple[Any, ...]) -> Phase | None:
         """`exec_fallback`; PocketFlow's own only raises what it is given."""
-        mine = not self._is_empty(method)
+        mine = _function(method) not in self._empty
         if mine or attempts.number > 1:
             attempts.report()
         if not mine:
@@ -253,7 +290,7 @@ class Instrumentation:
         phase = Fallback(self._telemetry, attempts.unit, keeps_output=self._telemetry.capture.io)
         if "exec" not in self._phases:
             return phase
-        return self._given(self._open(phase, "exec_fallback", name, self._item(attempts, {})), prep_res)
+        return self._given(self._open(phase, "exec_fallback", facts, self._item(attempts, {})), *args[:1])
 
     def _item(self, attempts: Attempts, attributes: dict[str, AttributeValue]) -> dict[str, AttributeValue]:
         if attempts.index is not None:
@@ -263,20 +300,23 @@ class Instrumentation:
                 attributes[names.POCKETFLOW_BATCH_SIZE] = batch.size
         return attributes
 
-    def _open(self, phase: Phase, kind: str, name: str, attributes: dict[str, AttributeValue]) -> Phase:
-        attributes[names.POCKETFLOW_PHASE] = kind
-        attributes[names.NODE_NAME] = name
-        phase.open(f"{kind} {name}", attributes)
+    def _open(
+        self, phase: Phase, kind: str, facts: Facts, attributes: dict[str, AttributeValue] | None = None
+    ) -> Phase:
+        span_name, start = facts.phases[kind]
+        phase.open(span_name, {**start, **attributes} if attributes else start)
         return phase
 
-    def _given(self, phase: Phase, value: object) -> Phase:
+    def _given(self, phase: Phase, value: object = None) -> Phase:
         if self._telemetry.capture.io and value is not None and phase.recording:
             _set(phase, names.INPUT, self._telemetry.capture.json(value))
         return phase
 
-    def _is_empty(self, method: Any) -> bool:
-        """Whether a phase is PocketFlow's own placeholder: nothing of the user's runs there, so there is no span."""
-        return _function(method) in self._empty
+
+def _dropped() -> bool:
+    """Whether this runs below a span that the sampler did not want."""
+    scope = current_scope()
+    return scope is not None and scope.dropped
 
 
 def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -285,9 +325,13 @@ def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _function(method: Any) -> FunctionType | None:
-    """The function behind a plain method; None for any other callable, none of whose code is run to ask."""
-    function = method.__func__ if type(method) is MethodType else None
-    return function if type(function) is FunctionType else None
+    """The function behind a plain method; None for any other callable, none of whose code is run to ask.
+
+    A method whose function is PocketFlow's own placeholder runs nothing of the user's, so it has no span.
+    """
+    if type(method) is not MethodType or type(method.__func__) is not FunctionType:
+        return None
+    return method.__func__
 
 
 def _set(scope: Scope, attribute: str, text: str | None) -> None:

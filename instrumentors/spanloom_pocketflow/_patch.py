@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from spanloom.instrument import LOG, Patches, Telemetry
 from spanloom_pocketflow._instrumentation import Instrumentation
+from spanloom_pocketflow._standins import AsyncRunStandIn, BatchFlowStandIn, RunStandIn
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -30,6 +31,13 @@ METHODS: Final = {
     ("AsyncFlow", "_orch_async"): "begin_orch",
     ("AsyncBatchFlow", "_run_async"): "begin_batch_flow",
     ("AsyncParallelBatchFlow", "_run_async"): "begin_batch_flow",
+}
+
+# Those whose `self` a flow or `run` makes at once, without going through the wrapper.
+STAND_INS: Final = {
+    "begin_run": RunStandIn,
+    "begin_run_async": AsyncRunStandIn,
+    "begin_batch_flow": BatchFlowStandIn,
 }
 
 
@@ -58,5 +66,8 @@ def patch(module: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
         # What somebody put in the place of PocketFlow's own is their code, which must get the real node.
         if isinstance(owner, type) and instrumentation.is_own(owner.__dict__.get(method)):
             wrapper = patches.wrap(owner, method, getattr(instrumentation, begin), "spans of PocketFlow nodes")
-            if method == "_exec":
-                instrumentation.execs.add(wrapper)
+            original = wrapper.__wrapped__
+            if begin in STAND_INS:
+                instrumentation.runs[wrapper] = original, STAND_INS[begin]
+            elif method == "_exec":
+                instrumentation.execs[wrapper] = original if begin == "begin_exec" else None

@@ -28,33 +28,21 @@ class Unit(Scope):
         place: where it stands in a flow; None for a run of its own.
     """
 
-    __slots__ = (
-        "_batch_size",
-        "_fallback",
-        "_retries",
-        "_shared",
-        "_shows_state",
-        "_snapshot",
-        "facts",
-        "inside",
-        "place",
-        "subject",
-    )
+    inside = False
+    _shows_state = False
+    _snapshot: Snapshot | None = None
+    _retries = 0
+    _fallback = False
+    _batch_size: int | None = None
 
     def __init__(
         self, telemetry: Telemetry, subject: object, facts: Facts, shared: object, place: Place | None
     ) -> None:
         super().__init__(telemetry)
         self.subject = subject
-        self.inside = False
         self.facts = facts
         self.place = place
         self._shared = shared
-        self._shows_state = False
-        self._snapshot: Snapshot | None = None
-        self._retries = 0
-        self._fallback = False
-        self._batch_size: int | None = None
 
     def begin(self, extra: dict[str, AttributeValue] | None = None) -> Self:
         """Open the span, with the state as it is now remembered."""
@@ -114,7 +102,7 @@ class Unit(Scope):
         """What is known at the end: the decision, the changes, the attempts."""
         found: dict[str, AttributeValue] = {}
         place = self.place
-        action = None if self._outcome else action_text(self.result, in_flow=place is not None)
+        action = None if self._outcome is not None else action_text(self.result, in_flow=place is not None)
         if action is not None:
             found[names.POCKETFLOW_ACTION] = action
         if place is not None and place.next_name is not None:
@@ -126,9 +114,9 @@ class Unit(Scope):
         if self._batch_size is not None:
             found[names.POCKETFLOW_BATCH_SIZE] = self._batch_size
         if self._snapshot is not None:
-            changed = [key for keys in self._snapshot.changed(self._shared) for key in keys]
-            if changed:
-                found[names.STATE_CHANGED_KEYS] = changed
+            added, changed, removed = self._snapshot.changed(self._shared)
+            if added or changed or removed:
+                found[names.STATE_CHANGED_KEYS] = added + changed + removed
             values = self._snapshot.values(self._shared)
             if values is not None:
                 found[names.STATE_CHANGES] = values
@@ -158,10 +146,8 @@ class Unit(Scope):
 class Phase(Scope):
     """One call of a method of the user's: `prep`, `exec`, `exec_fallback` or `post`."""
 
-    __slots__ = ("_keeps_output",)
-
     def __init__(self, telemetry: Telemetry, *, keeps_output: bool) -> None:
-        super().__init__(telemetry)
+        self._telemetry = telemetry
         self._keeps_output = keeps_output
 
     def describe(self) -> dict[str, AttributeValue]:
@@ -175,8 +161,6 @@ class Phase(Scope):
 class Post(Phase):
     """One call of `post`: what it returns is the node's decision, also where a loop of the user's calls `_run`."""
 
-    __slots__ = ("_unit",)
-
     def __init__(self, telemetry: Telemetry, unit: Unit) -> None:
         super().__init__(telemetry, keeps_output=False)
         self._unit = unit
@@ -188,8 +172,6 @@ class Post(Phase):
 
 class BatchPrep(Phase):
     """The `prep` of a batch flow: what it returns are the parameter sets."""
-
-    __slots__ = ("_unit",)
 
     def __init__(self, telemetry: Telemetry, unit: Unit, *, keeps_output: bool) -> None:
         super().__init__(telemetry, keeps_output=keeps_output)
@@ -203,8 +185,6 @@ class BatchPrep(Phase):
 
 class Attempt(Phase):
     """One call of `exec`, watched for its node's retries."""
-
-    __slots__ = ("_attempts",)
 
     def __init__(self, telemetry: Telemetry, attempts: Attempts, *, keeps_output: bool) -> None:
         super().__init__(telemetry, keeps_output=keeps_output)
@@ -220,8 +200,6 @@ class Attempt(Phase):
 
 class Fallback(Phase):
     """One call of a user's `exec_fallback`; where it returns, it has answered."""
-
-    __slots__ = ("_unit",)
 
     def __init__(self, telemetry: Telemetry, unit: Unit | None, *, keeps_output: bool) -> None:
         super().__init__(telemetry, keeps_output=keeps_output)
@@ -267,7 +245,7 @@ class Orchestra:
         self._step += 1
         index, _ = self._indices.setdefault(id(template), (len(self._indices), template))
         previous = self._previous
-        links = () if previous is None else (Link(previous, {names.LINK_KIND: "trigger"}),)
+        links = () if previous is None else (Link(previous),)
         return Place(self, self._step, index, links)
 
     def decided(self, node: Any, action: object, next_node: object | None) -> None:
@@ -314,10 +292,11 @@ class Attempts:
 
     def next(self) -> None:
         """A further attempt begins."""
-        self.report()
         self.number += 1
-        if self.number > 1 and self.unit is not None:
-            self.unit.retried()
+        if self.number > 1:
+            self.report()
+            if self.unit is not None:
+                self.unit.retried()
 
     def waits(self, seconds: object) -> None:
         """PocketFlow has read the delay."""

@@ -11,13 +11,13 @@ import copy
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from spanloom.instrument import guarded, swallow
+from spanloom.instrument import swallow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from spanloom.instrument import Scope
-    from spanloom_pocketflow._instrumentation import Instrumentation
+    from spanloom_pocketflow._describe import Facts
+    from spanloom_pocketflow._instrumentation import Chosen, Instrumentation
     from spanloom_pocketflow._scopes import Attempts, Orchestra, Unit
 
 
@@ -29,8 +29,8 @@ class StandIn:
     _spanloom_node: Any
 
     def __init__(self, instrumentation: Instrumentation, node: Any) -> None:
-        object.__setattr__(self, "_spanloom_in", instrumentation)
-        object.__setattr__(self, "_spanloom_node", node)
+        _set_in(self, instrumentation)
+        _set_node(self, node)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._spanloom_node, name)
@@ -53,53 +53,63 @@ class StandIn:
             return self._spanloom_node.__class__
         return type(self)
 
-    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...], /) -> Scope | None:
-        """The scope for a call of `hook` (without `_async`); None lets it pass."""
-        raise NotImplementedError
+
+# Writing a slot past `__setattr__`, which goes to the node.
+_set_in = StandIn.__dict__["_spanloom_in"].__set__
+_set_node = StandIn.__dict__["_spanloom_node"].__set__
 
 
 def real(node: Any) -> Any:
     """The node behind a stand-in; any other object as it is."""
-    return object.__getattribute__(node, "_spanloom_node") if issubclass(type(node), StandIn) else node
+    # by exact type first: a flow asks this of two arguments for every node
+    if type(node) is str or not issubclass(type(node), StandIn):
+        return node
+    return object.__getattribute__(node, "_spanloom_node")
 
 
-def _hook(name: str, *, awaited: bool) -> Callable[..., Any]:
-    """A watched method: the node's own, called inside the scope that the stand-in chooses.
+def _hook(name: str, choose: Callable[..., Chosen], *, awaited: bool = False) -> Callable[..., Any]:
+    """A watched method: the node's own, called inside the scope that is chosen for it.
 
-    `awaited` says what PocketFlow does with the result, whatever kind of function the user wrote. The scope opens
-    when the call begins to run, so a coroutine that is made and never started opens none. While it runs the local
-    `self` is the real node, for programs that look for nodes in the frames.
+    The scope opens when the call begins to run, so a coroutine that is made and never started opens none. While it
+    runs the local `self` is the real node, for programs that look for nodes in the frames.
+
+    Args:
+        name: the method.
+        choose: called as `choose(stand-in, the node's method, args, kwargs)`; returns the scope (None: no span),
+            what to call, and its positional arguments.
+        awaited: whether PocketFlow awaits the result, whatever kind of function the user wrote.
     """
-    kind = name.removesuffix("_async")
 
-    def opened(
-        choose: Callable[..., Scope | None], method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Scope | None:
-        try:
-            return choose(kind, method, (*args, *kwargs.values()) if kwargs else args)
-        except Exception as exc:
-            swallow(f"pocketflow.{kind}", f"{kind} spans", exc)
-            return None
+    def lost(exc: Exception) -> None:
+        swallow(f"pocketflow.{name}", f"{name} spans", exc)
 
     def watched(self: Any, *args: Any, **kwargs: Any) -> Any:
-        choose, self = self._spanloom_scope, self._spanloom_node
-        method = getattr(self, name)
-        scope = opened(choose, method, args, kwargs)
+        stand_in, self = self, self._spanloom_node
+        function = getattr(self, name)
+        scope = None
+        try:
+            scope, function, args = choose(stand_in, function, args, kwargs)
+        except Exception as exc:
+            lost(exc)
         if scope is None:
-            return method(*args, **kwargs)
+            return function(*args, **kwargs)
         with scope:
-            result = method(*args, **kwargs)
+            result = function(*args, **kwargs)
             scope.returned(result)
             return result
 
     async def watched_async(self: Any, *args: Any, **kwargs: Any) -> Any:
-        choose, self = self._spanloom_scope, self._spanloom_node
-        method = getattr(self, name)
-        scope = opened(choose, method, args, kwargs)
+        stand_in, self = self, self._spanloom_node
+        function = getattr(self, name)
+        scope = None
+        try:
+            scope, function, args = choose(stand_in, function, args, kwargs)
+        except Exception as exc:
+            lost(exc)
         if scope is None:
-            return await method(*args, **kwargs)
+            return await function(*args, **kwargs)
         with scope:
-            result = await method(*args, **kwargs)
+            result = await function(*args, **kwargs)
             scope.returned(result)
             return result
 
@@ -111,11 +121,11 @@ class AloneStandIn(StandIn):
 
     __slots__ = ()
 
-    _run = _hook("_run", awaited=False)
-    _run_async = _hook("_run_async", awaited=True)
+    def _spanloom_run(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Chosen:
+        return self._spanloom_in.execution(self._spanloom_node, method, None, args, kwargs)
 
-    def _spanloom_scope(self, _hook: str, _method: Any, args: tuple[Any, ...], /) -> Scope | None:
-        return self._spanloom_in.unit(self._spanloom_node, args[0], None)
+    _run = _hook("_run", _spanloom_run)
+    _run_async = _hook("_run_async", _spanloom_run, awaited=True)
 
 
 class RunStandIn(StandIn):
@@ -125,19 +135,27 @@ class RunStandIn(StandIn):
     _spanloom_unit: Unit
 
     def __init__(self, instrumentation: Instrumentation, node: Any, unit: Unit) -> None:
-        super().__init__(instrumentation, node)
-        object.__setattr__(self, "_spanloom_unit", unit)
+        _set_in(self, instrumentation)
+        _set_node(self, node)
+        _set_unit(self, unit)
 
-    prep = _hook("prep", awaited=False)
-    prep_async = _hook("prep_async", awaited=True)
-    post = _hook("post", awaited=False)
-    post_async = _hook("post_async", awaited=True)
-    _exec = _hook("_exec", awaited=False)
+    def _spanloom_prep(self, method: Any, args: tuple[Any, ...], _: dict[str, Any]) -> Chosen:
+        return self._spanloom_in.prep(self._spanloom_unit, method), method, args
 
-    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...], /) -> Scope | None:
-        if hook == "_exec":
-            return self._spanloom_in.own_exec(self._spanloom_unit, method, args[0])
-        return self._spanloom_in.phase(self._spanloom_unit, hook, method)
+    def _spanloom_post(self, method: Any, args: tuple[Any, ...], _: dict[str, Any]) -> Chosen:
+        return self._spanloom_in.post(self._spanloom_unit, method), method, args
+
+    def _spanloom_exec(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Chosen:
+        return self._spanloom_in.node_exec(self._spanloom_node, self._spanloom_unit, method, args, kwargs)
+
+    prep = _hook("prep", _spanloom_prep)
+    prep_async = _hook("prep_async", _spanloom_prep, awaited=True)
+    post = _hook("post", _spanloom_post)
+    post_async = _hook("post_async", _spanloom_post, awaited=True)
+    _exec = _hook("_exec", _spanloom_exec)
+
+
+_set_unit = RunStandIn.__dict__["_spanloom_unit"].__set__
 
 
 class AsyncRunStandIn(RunStandIn):
@@ -145,7 +163,7 @@ class AsyncRunStandIn(RunStandIn):
 
     __slots__ = ()
 
-    _exec = _hook("_exec", awaited=True)
+    _exec = _hook("_exec", RunStandIn._spanloom_exec, awaited=True)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 class BatchFlowStandIn(RunStandIn):
@@ -158,35 +176,45 @@ class BatchFlowStandIn(RunStandIn):
         super().__init__(instrumentation, node, unit)
         object.__setattr__(self, "_spanloom_count", 0)
 
-    _orch = _hook("_orch", awaited=False)
-    _orch_async = _hook("_orch_async", awaited=True)
+    def _spanloom_prep(self, method: Any, args: tuple[Any, ...], _: dict[str, Any]) -> Chosen:
+        return self._spanloom_in.batch_prep(self._spanloom_unit, method), method, args
 
-    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...], /) -> Scope | None:
-        if hook == "prep":
-            return self._spanloom_in.batch_prep(self._spanloom_unit, method)
-        if hook != "_orch":
-            return super()._spanloom_scope(hook, method, args)
+    def _spanloom_orch(self, method: Any, args: tuple[Any, ...], _: dict[str, Any]) -> Chosen:
         index = self._spanloom_count
         object.__setattr__(self, "_spanloom_count", index + 1)
-        return self._spanloom_in.parameter_set(self._spanloom_unit, index, *args[:2])
+        return self._spanloom_in.parameter_set(self._spanloom_unit, index, *args[:2]), method, args
+
+    prep = _hook("prep", _spanloom_prep)
+    prep_async = _hook("prep_async", _spanloom_prep, awaited=True)
+    _orch = _hook("_orch", _spanloom_orch)
+    _orch_async = _hook("_orch_async", _spanloom_orch, awaited=True)
 
 
 class ExecStandIn(StandIn):
     """`self` in a framework `_exec` that calls the user's `exec`: attempts, delays, fallback."""
 
-    __slots__ = ("_spanloom_attempts", "_spanloom_name")
+    __slots__ = ("_spanloom_attempts", "_spanloom_facts")
     _spanloom_attempts: Attempts
-    _spanloom_name: str
+    _spanloom_facts: Facts
 
-    def __init__(self, instrumentation: Instrumentation, node: Any, name: str, attempts: Attempts) -> None:
-        super().__init__(instrumentation, node)
-        object.__setattr__(self, "_spanloom_name", name)
-        object.__setattr__(self, "_spanloom_attempts", attempts)
+    def __init__(self, instrumentation: Instrumentation, node: Any, facts: Facts, attempts: Attempts) -> None:
+        _set_in(self, instrumentation)
+        _set_node(self, node)
+        _set_facts(self, facts)
+        _set_attempts(self, attempts)
 
-    exec = _hook("exec", awaited=False)
-    exec_async = _hook("exec_async", awaited=True)
-    exec_fallback = _hook("exec_fallback", awaited=False)
-    exec_fallback_async = _hook("exec_fallback_async", awaited=True)
+    def _spanloom_exec(self, method: Any, args: tuple[Any, ...], _: dict[str, Any]) -> Chosen:
+        scope = self._spanloom_in.attempt(self._spanloom_facts, self._spanloom_attempts, method, args)
+        return scope, method, args
+
+    def _spanloom_fallback(self, method: Any, args: tuple[Any, ...], _: dict[str, Any]) -> Chosen:
+        scope = self._spanloom_in.fallback(self._spanloom_facts, self._spanloom_attempts, method, args)
+        return scope, method, args
+
+    exec = _hook("exec", _spanloom_exec)
+    exec_async = _hook("exec_async", _spanloom_exec, awaited=True)
+    exec_fallback = _hook("exec_fallback", _spanloom_fallback)
+    exec_fallback_async = _hook("exec_fallback_async", _spanloom_fallback, awaited=True)
 
     @property
     def max_retries(self) -> Any:
@@ -201,10 +229,9 @@ class ExecStandIn(StandIn):
         self._spanloom_attempts.waits(value)
         return value
 
-    def _spanloom_scope(self, hook: str, method: Any, args: tuple[Any, ...], /) -> Scope | None:
-        if hook == "exec":
-            return self._spanloom_in.attempt(self._spanloom_name, self._spanloom_attempts, method, args[0])
-        return self._spanloom_in.fallback(self._spanloom_name, self._spanloom_attempts, method, args[0])
+
+_set_facts = ExecStandIn.__dict__["_spanloom_facts"].__set__
+_set_attempts = ExecStandIn.__dict__["_spanloom_attempts"].__set__
 
 
 class FlowStandIn(StandIn):
@@ -229,17 +256,21 @@ class FlowStandIn(StandIn):
 
     def get_next_node(self, *args: Any, **kwargs: Any) -> Any:
         """The flow's own choice, which may be the user's override; it ends the span of the node that ran."""
-        args, kwargs = tuple(map(real, args)), {key: real(value) for key, value in kwargs.items()}
+        args = tuple([real(value) for value in args])
+        if kwargs:
+            kwargs = {key: real(value) for key, value in kwargs.items()}
         chosen = self._spanloom_node.get_next_node(*args, **kwargs)
-        with guarded("pocketflow.next", "the next node of a node span"):
-            node, action, *_ = (*args, *kwargs.values())
+        try:
+            node, action, *_ = (*args, *kwargs.values()) if kwargs else args
             self._spanloom_orchestra.decided(node, action, chosen)
+        except Exception as exc:
+            swallow("pocketflow.next", "the next node of a node span", exc)
         return self._spanloom_wrap(chosen)
 
     def _spanloom_wrap(self, node: Any) -> Any:
         if not self._spanloom_in.is_node(node):
             return node
-        return NodeStandIn(self._spanloom_in, node, node, self._spanloom_orchestra)
+        return NodeStandIn(self._spanloom_in, node, self._spanloom_orchestra)
 
 
 class NodeStandIn(StandIn):
@@ -249,10 +280,11 @@ class NodeStandIn(StandIn):
     _spanloom_orchestra: Orchestra
     _spanloom_template: Any
 
-    def __init__(self, instrumentation: Instrumentation, node: Any, template: Any, orchestra: Orchestra) -> None:
-        super().__init__(instrumentation, node)
-        object.__setattr__(self, "_spanloom_template", template)
-        object.__setattr__(self, "_spanloom_orchestra", orchestra)
+    def __init__(self, instrumentation: Instrumentation, node: Any, orchestra: Orchestra) -> None:
+        _set_in(self, instrumentation)
+        _set_node(self, node)
+        _set_template(self, node)
+        _set_orchestra(self, orchestra)
 
     @property
     def __class__(self) -> Any:
@@ -260,16 +292,17 @@ class NodeStandIn(StandIn):
         return self._spanloom_node.__class__
 
     def __copy__(self) -> NodeStandIn:
-        return NodeStandIn(
-            self._spanloom_in,
-            copy.copy(self._spanloom_node),
-            self._spanloom_template,
-            self._spanloom_orchestra,
-        )
+        # PocketFlow copies what it was just handed, and keeps only the copy: the same stand-in serves.
+        _set_node(self, copy.copy(self._spanloom_node))
+        return self
 
-    _run = _hook("_run", awaited=False)
-    _run_async = _hook("_run_async", awaited=True)
-
-    def _spanloom_scope(self, _hook: str, _method: Any, args: tuple[Any, ...], /) -> Scope | None:
+    def _spanloom_run(self, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Chosen:
         place = self._spanloom_orchestra.place(self._spanloom_template)
-        return self._spanloom_in.unit(self._spanloom_node, args[0], place)
+        return self._spanloom_in.execution(self._spanloom_node, method, place, args, kwargs)
+
+    _run = _hook("_run", _spanloom_run)
+    _run_async = _hook("_run_async", _spanloom_run, awaited=True)
+
+
+_set_template = NodeStandIn.__dict__["_spanloom_template"].__set__
+_set_orchestra = NodeStandIn.__dict__["_spanloom_orchestra"].__set__

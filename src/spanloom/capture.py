@@ -53,7 +53,9 @@ class Capture:
         known = self._names.get(text)
         if known is not None:
             return known
-        name = self._plain(text, KEY_BYTES) or MARK
+        name = self._plain(text, KEY_BYTES)
+        if name is None:  # a redactor failed
+            name = MARK
         if len(text) <= _SHORT and len(self._names) < _NAMES:  # names repeat, and redaction takes a while
             self._names[text] = name
         return name
@@ -63,7 +65,7 @@ class Capture:
         if not self._exception_messages:
             return None
         try:
-            text = str(exc)
+            text = str.__str__(str(exc))  # a plain `str`, should it be of a subclass
         except Exception:
             text = f"<{type(exc).__name__} without a printable message>"
         return self._plain(text, self.limit)

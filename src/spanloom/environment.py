@@ -107,6 +107,11 @@ def overlaid(changes: Mapping[str, str]) -> dict[str, str]:
     return {**os.environ, **changes}
 
 
+def sampler_configured() -> bool:
+    """Whether `OTEL_TRACES_SAMPLER` names a sampler."""
+    return bool(os.environ.get("OTEL_TRACES_SAMPLER", "").strip())
+
+
 def sdk_disabled(environ: Mapping[str, str] | None = None) -> bool:
     """Whether `OTEL_SDK_DISABLED` switches everything off."""
     return (os.environ if environ is None else environ).get("OTEL_SDK_DISABLED", "").strip().lower() == "true"

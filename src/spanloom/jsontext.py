@@ -273,11 +273,11 @@ def _plain_key(key: Any) -> str:
     kind = cast("type[Any]", type(key))
     if kind is str:
         return key
+    if issubclass(kind, str):
+        return str.__str__(key)
     if issubclass(kind, enum.Enum):
         name: Any = object.__getattribute__(key, "_name_")  # None for a combination of flags
         return name if type(name) is str else f"<{type_name(kind)}>"
-    if issubclass(kind, str):
-        return str.__str__(key)
     if issubclass(kind, bytes):
         return bytes.decode(bytes.__getitem__(key, slice(KEY_BYTES)), "utf-8", "replace")
     if key is None or kind is bool:

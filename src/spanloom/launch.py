@@ -19,6 +19,9 @@ from spanloom.guard import LOG
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from importlib.metadata import EntryPoint
+
+    from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
     from spanloom.environment import RunOptions
 
@@ -70,19 +73,28 @@ def _configure(options: RunOptions, *, content: bool) -> config.Config:
 def _embedded(options: RunOptions) -> Callable[[], str]:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-    from spanloom import sdk
+    from spanloom import installed, sdk
     from spanloom.provider import YieldingProvider, give_way, install
 
     settings = _configure(options, content=True)
-    exporter: Any = sdk.make_exporter("jsonl", directory=options.directory)
+    exporter: Any = installed.make_exporter("jsonl", directory=options.directory)
     processor = SimpleSpanProcessor(exporter)
     provider = YieldingProvider(resource=sdk.resource(None, options.name))
     provider.add_span_processor(processor)
     install(provider, processor)
-    active = sdk.instrument_all()
-    for instrumentor in active:
-        give_way(instrumentor, processor)
     provider.fixed = False
+    active: list[BaseInstrumentor] = []
+
+    def switch_on(point: EntryPoint) -> None:
+        provider.fixed = True
+        instrumentor = installed.switch_on(point, tracer_provider=provider)
+        provider.fixed = False
+        if instrumentor is not None:
+            active.append(instrumentor)
+            give_way(instrumentor, provider, processor)
+
+    for point in installed.instrumentors():
+        installed.when_needed(point, switch_on)
 
     def line() -> str:
         lost, written = exporter.lost_spans, exporter.written_spans

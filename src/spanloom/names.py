@@ -53,11 +53,9 @@ STATE_CHANGED_KEYS: Final = "spanloom.state.changed_keys"
 STATE_CHANGES: Final = "spanloom.state.changes"
 RETRY_EVENT: Final = "spanloom.retry"  # on the node span, one per failed attempt
 RETRY_DELAY: Final = "spanloom.retry.delay"  # seconds slept before the next attempt
-LINK_KIND: Final = "spanloom.link.kind"  # "trigger": the span that led here
 
 # --- PocketFlow ----------------------------------------------------------------------------------------------
 POCKETFLOW_NODE_CLASS: Final = "pocketflow.node.class"
-POCKETFLOW_NODE_TYPE: Final = "pocketflow.node.type"
 POCKETFLOW_NODE_INDEX: Final = "pocketflow.node.index"
 POCKETFLOW_STEP: Final = "pocketflow.step"
 POCKETFLOW_PHASE: Final = "pocketflow.phase"

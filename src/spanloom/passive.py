@@ -39,10 +39,10 @@ def label(value: Any) -> str | None:
         own: object = _name(value)
     elif issubclass(kind, types.ModuleType):
         own = (instance_dict(value) or {}).get("__name__")
-    elif kind in _FUNCTIONS:
+    elif issubclass(kind, _FUNCTIONS):
         own = value.__name__
     elif kind is types.MethodType:
-        own = value.__func__.__name__ if type(value.__func__) in _FUNCTIONS else None
+        own = value.__func__.__name__ if issubclass(type(value.__func__), _FUNCTIONS) else None
     else:
         return None
     return f"<{_name(kind)} {own}>" if type(own) is str else f"<{_name(kind)}>"
@@ -55,7 +55,7 @@ def instance_dict(value: object) -> dict[str, Any] | None:
     """
     for base in _mro(type(value)):
         own: Any = _namespace(base).get("__dict__")
-        if type(own) in _OWN_DICT:
+        if issubclass(type(own), _OWN_DICT):
             fields: Any = own.__get__(value)
             return cast("dict[str, Any]", fields).copy() if type(fields) is dict else None
     return None

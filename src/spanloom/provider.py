@@ -8,36 +8,51 @@ us; its spans are ours to record all the same.
 from __future__ import annotations
 
 import functools
+import threading
 from typing import TYPE_CHECKING, Any, Final
 from weakref import WeakSet
 
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 from opentelemetry.util._once import Once
 
+from spanloom import environment
+from spanloom.apart import Apart, OurTracer, Tap
 from spanloom.guard import guarded, swallow
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
-    from opentelemetry.context import Context
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-    from opentelemetry.sdk.trace import Span
 
 
 class YieldingProvider(TracerProvider):
     """An SDK provider whose tracers follow the program's own provider, once it has set one.
 
     Tracers made while `fixed` is True (those of the instrumentors that are switched on with it) stay: what they
-    record is ours alone.
+    record is ours alone. Each thread has a `fixed` of its own; it is True from the start in the one that makes the
+    provider.
     """
 
-    fixed = True
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.apart = Apart(whole=not environment.sampler_configured())
+        self._local = threading.local()
+        self.fixed = True
+
+    @property
+    def fixed(self) -> bool:
+        """Whether tracers that this thread asks for stay with this provider."""
+        return getattr(self._local, "fixed", False)
+
+    @fixed.setter
+    def fixed(self, value: bool) -> None:
+        self._local.fixed = value
 
     def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
         """As the SDK's, for instrumentors; a tracer that follows, for the program."""
         mine = super().get_tracer(*args, **kwargs)
-        return mine if self.fixed else _FollowingTracer(self, mine, args, kwargs)
+        return OurTracer(self.apart, mine) if self.fixed else _FollowingTracer(self, mine, args, kwargs)
 
 
 class _FollowingTracer(trace.Tracer):
@@ -70,46 +85,25 @@ class _FollowingTracer(trace.Tracer):
         return getattr(self._now(), name)
 
 
-class Tap(SpanProcessor):
-    """Gives another provider's spans to our processor, without letting that provider shut it down."""
-
-    def __init__(self, processor: SpanProcessor) -> None:
-        self._processor = processor
-
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Pass on."""
-        self._processor.on_start(span, parent_context)
-
-    def on_end(self, span: ReadableSpan) -> None:
-        """Pass on."""
-        self._processor.on_end(span)
-
-    def shutdown(self) -> None:
-        """Their provider ends; ours goes on."""
-        self._processor.force_flush()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        """Pass on."""
-        return self._processor.force_flush(timeout_millis)
-
-
 _tapped: Final[WeakSet[TracerProvider]] = WeakSet()
 
 
-def tap(provider: object, processor: SpanProcessor) -> None:
-    """Give the spans of a provider of the program's to `processor` too; once for each provider."""
+def tap(theirs: object, ours: YieldingProvider, processor: SpanProcessor) -> None:
+    """Give the spans of a provider of the program's to `processor` too, and hide ours from it."""
     with guarded("provider.tap", "the spans of the program's own TracerProvider"):
-        if not isinstance(provider, TracerProvider) or isinstance(provider, YieldingProvider) or provider in _tapped:
+        if not isinstance(theirs, TracerProvider) or isinstance(theirs, YieldingProvider) or theirs in _tapped:
             return
-        _tapped.add(provider)
-        provider.add_span_processor(Tap(processor))
+        _tapped.add(theirs)
+        ours.apart.on = True
+        theirs.add_span_processor(Tap(ours.apart, processor))
 
 
-def give_way(instrumentor: BaseInstrumentor, processor: SpanProcessor) -> None:
+def give_way(instrumentor: BaseInstrumentor, ours: YieldingProvider, processor: SpanProcessor) -> None:
     """Let the program switch an instrumentor on itself, with its own provider, as if we had not done so already.
 
     Args:
         instrumentor: one that we have switched on; a singleton, as all are.
+        ours: our provider.
         processor: gets the spans of the provider that the program hands to it.
     """
 
@@ -117,7 +111,7 @@ def give_way(instrumentor: BaseInstrumentor, processor: SpanProcessor) -> None:
         del instrumentor.instrument  # back to the class's, which then refuses a second call as ever
         with guarded("provider.give_way", f"the spans of {type(instrumentor).__name__}"):
             instrumentor.uninstrument()
-            tap(kwargs.get("tracer_provider"), processor)
+            tap(kwargs.get("tracer_provider"), ours, processor)
         return instrumentor.instrument(**kwargs)
 
     instrumentor.instrument = instrument
@@ -136,13 +130,14 @@ def install(provider: YieldingProvider, processor: SpanProcessor) -> None:
     def set_tracer_provider(tracer_provider: trace.TracerProvider) -> None:
         original(tracer_provider)
         if trace.get_tracer_provider() is tracer_provider:
-            tap(tracer_provider, processor)
+            tap(tracer_provider, provider, processor)
 
     try:
         # The API's own latch stays open: the program's first set_tracer_provider succeeds, without a warning.
         trace._TRACER_PROVIDER = provider  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         trace._TRACER_PROVIDER_SET_ONCE = Once()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
         trace.set_tracer_provider = set_tracer_provider
+        provider.apart.hide()
     except Exception as exc:
         swallow("provider.install", "room for a TracerProvider of the program's own", exc)
         original(provider)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import atexit
-from importlib.metadata import entry_points
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
@@ -12,18 +11,14 @@ from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 
 from spanloom import config, environment
-from spanloom.distro import SpanloomDistro
 from spanloom.guard import LOG
+from spanloom.installed import instrument_all, make_exporter
 from spanloom.provider import YieldingProvider
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from importlib.metadata import EntryPoint
 
-    from opentelemetry.instrumentation.dependencies import DependencyConflict
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
-
-_OTLP: Final = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
 
 
 class _Active:
@@ -168,78 +163,6 @@ def resource(service_name: str | None, fallback: str | None = None) -> Resource:
     elif fallback and not environment.service_named():
         attributes["service.name"] = fallback
     return Resource.create(attributes)
-
-
-def instrument_all(wanted: frozenset[str] | None = None) -> tuple[BaseInstrumentor, ...]:
-    """Switch on installed instrumentors, each on its own: one that fails does not take others down.
-
-    Args:
-        wanted: entry-point names; None for all. `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS` holds for both.
-
-    Returns:
-        Those that are on now because of this call.
-    """
-    from opentelemetry.instrumentation.dependencies import DependencyConflictError
-
-    disabled = environment.disabled_instrumentors()
-    on: list[BaseInstrumentor] = []
-    points = [] if "*" in disabled else list(entry_points(group="opentelemetry_instrumentor"))
-    for missing in sorted((wanted or frozenset()) - {point.name for point in points} - disabled):
-        LOG.warning("There is no instrumentor %r; installed: %s.", missing, ", ".join(sorted(p.name for p in points)))
-    for point in points:
-        if point.name in disabled or (wanted is not None and point.name not in wanted):
-            continue
-        try:
-            if (instrumentor := _switched_on(point)) is not None:
-                on.append(instrumentor)
-        except (DependencyConflictError, ModuleNotFoundError) as exc:
-            # Not having a framework is normal; having the wrong version of it, or asking for it by name, is not.
-            found = isinstance(exc, DependencyConflictError) and _found(exc.conflict)
-            log = LOG.warning if found or wanted is not None else LOG.debug
-            log("The instrumentor %r is skipped: %s", point.name, exc)
-        except Exception as exc:
-            kind = type(exc).__name__
-            LOG.warning("The instrumentor %r (%s) cannot be loaded: %s: %s", point.name, point.value, kind, exc)
-    return tuple(on)
-
-
-def _switched_on(point: EntryPoint) -> BaseInstrumentor | None:
-    from opentelemetry.instrumentation.dependencies import DependencyConflictError, get_dist_dependency_conflicts
-
-    conflict = None if point.dist is None else get_dist_dependency_conflicts(point.dist)
-    if conflict is not None:
-        raise DependencyConflictError(conflict)
-    instrumentor: BaseInstrumentor = point.load()()
-    if instrumentor.is_instrumented_by_opentelemetry:
-        return None
-    SpanloomDistro().load_instrumentor(point, skip_dep_check=True)
-    return instrumentor if instrumentor.is_instrumented_by_opentelemetry else None
-
-
-def _found(conflict: DependencyConflict) -> bool:
-    # `found_any` came later than the oldest supported release.
-    return bool(conflict.found or getattr(conflict, "found_any", None))
-
-
-def make_exporter(name: str, **arguments: Any) -> SpanExporter:
-    """An exporter by its entry-point name; `otlp` stands for the protocol that the environment says.
-
-    Raises:
-        ValueError: there is none of that name, or it cannot be made; says what is installed.
-    """
-    wanted = name
-    if name == "otlp":
-        protocol = environment.otlp_protocol()
-        if protocol not in _OTLP:
-            raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} is not supported here; use grpc or http/protobuf")
-        wanted = _OTLP[protocol]
-    points = {point.name: point for point in entry_points(group="opentelemetry_traces_exporter")}
-    if wanted not in points:
-        raise ValueError(f"there is no traces exporter {name!r}; installed: {', '.join(sorted(points))}")
-    try:
-        return points[wanted].load()(**arguments)
-    except Exception as exc:
-        raise ValueError(f"the traces exporter {name!r} cannot be made: {exc}") from exc
 
 
 def _chosen(exporters: str | SpanExporter | Sequence[str | SpanExporter] | None) -> list[str | SpanExporter]:

@@ -12,12 +12,12 @@ from collections import deque
 from operator import is_
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from spanloom.guard import guarded
+from spanloom.guard import swallow
 from spanloom.jsontext import KEY_BYTES, clean, cut, key_text, quote, size
 from spanloom.passive import instance_dict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from spanloom.capture import Capture
 
@@ -26,15 +26,18 @@ _VALUE_BYTES: Final = 2048  # captured text per value, before and after
 _TEXTS: Final = 4  # text kept of a whole state, in limits of what is shown of it
 _NAMES: Final = 128  # names told of each kind of change
 _LEFT_OUT: Final = '"…"'  # a value that was not kept, in a state too large for that
-_SCALARS: Final = frozenset((int, float, str, bool, bytes, complex))
+# Types by identity: a set of them would ask a type's own type for its hash.
+_SCALARS: Final = frozenset(map(id, (int, float, str, bool, bytes, complex)))
+_CONTAINERS: Final = frozenset(map(id, (dict, list, set, deque, bytearray)))
+_ABSENT: Final = object()
 _DICT = cast("type[Any]", dict)
-_CONTAINERS: Final = frozenset((dict, list, set, deque, bytearray))
+_type = cast("Callable[[Any], type[Any]]", type)
 
 
 def _items(state: object) -> dict[Any, Any] | None:
     """A shallow copy of the state's keys and values; None where it has no keys that can be read safely."""
     if type(state) is dict:
-        return cast("dict[Any, Any]", state).copy()
+        return state.copy()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]  a dict of anything
     if not issubclass(type(state), dict):
         return instance_dict(state)
     try:
@@ -45,12 +48,13 @@ def _items(state: object) -> dict[Any, Any] | None:
 
 def _shape(value: Any) -> Any:
     """What an in-place change of a container is seen by: a copy (small) or the length (large)."""
-    return len(value) if len(value) > _ITEMS else value.copy()
+    size = len(value)
+    return size if size > _ITEMS else value.copy()
 
 
 def _same(before: Any, now: Any) -> bool:
     """Identity, or equality of plain scalars: never a `__eq__` of the user's."""
-    return before is now or (type(before) is type(now) and type(now) in _SCALARS and before == now)
+    return before is now or (type(before) is type(now) and id(type(now)) in _SCALARS and before == now)
 
 
 def _same_shape(shape: Any, now: Any) -> bool:
@@ -60,10 +64,9 @@ def _same_shape(shape: Any, now: Any) -> bool:
         return False
     try:
         if type(shape) is set:  # a copy may have another order
-            return set(map(id, cast("set[Any]", shape))) == set(map(id, now))
+            return set(map(id, shape)) == set(map(id, now))  # pyright: ignore[reportUnknownArgumentType]
         if type(shape) is dict:
-            kept = cast("dict[Any, Any]", shape)
-            return _same_items(kept.values(), now.values()) and _same_items(kept, now)
+            return _same_items(_DICT.values(shape), now.values()) and _same_items(_DICT.keys(shape), now)
         return _same_items(shape, now)
     except RuntimeError:  # another thread is changing it
         return False
@@ -91,14 +94,16 @@ class Snapshot:
         self._items: dict[Any, Any] | None = None
         self._texts: dict[Any, str | None] = {}
         self._shapes: dict[Any, Any] = {}
-        with guarded("state", "what a node changed in the shared state"):
+        try:
             items = _items(state)
             if items is None:
                 return
-            self._shapes = {key: _shape(value) for key, value in items.items() if type(value) in _CONTAINERS}
+            self._shapes = {key: _shape(value) for key, value in items.items() if id(_type(value)) in _CONTAINERS}
             if capture is not None and values:
                 self._keep_texts(items, capture)
             self._items = items
+        except Exception as exc:
+            swallow("state", "what a node changed in the shared state", exc)
 
     def _keep_texts(self, items: dict[Any, Any], capture: Capture) -> None:
         room = _TEXTS * capture.limit
@@ -116,17 +121,14 @@ class Snapshot:
         before, now = self._items, _items(state)
         if before is None or now is None:
             return [], [], []
-        shapes = self._shapes
-        changed = [
-            key
-            for key, value in now.items()
-            if key in before
-            and (
-                (key in shapes and not _same_shape(shapes[key], value))
-                if value is (old := before[key])
-                else not _same(old, value)
-            )
-        ]
+        shapes, changed = self._shapes, list[Any]()
+        for key, value in now.items():
+            old = before.get(key, _ABSENT)
+            if value is old:
+                if key in shapes and not _same_shape(shapes[key], value):
+                    changed.append(key)
+            elif old is not _ABSENT and not _same(old, value):
+                changed.append(key)
         if len(before) == len(now) and before.keys() == now.keys():  # the usual case
             return [], self._names(changed), []
         return (
@@ -141,8 +143,8 @@ class Snapshot:
         None where nothing changed, or no values are kept. A value that differs only deep inside is found here,
         because the texts are compared. `"omitted"` counts what there was no room for.
         """
-        capture, before, now = self._capture, self._items, _items(state)
-        if capture is None or not self._keeps_values or before is None or now is None:
+        capture, before = self._capture, self._items
+        if capture is None or not self._keeps_values or before is None or (now := _items(state)) is None:
             return None
         report = _Report(capture.limit)
         for key, value in now.items():

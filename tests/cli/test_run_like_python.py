@@ -221,6 +221,26 @@ def test_a_local_file_named_like_a_part_of_ours_does_no_harm(hello, name):
     assert "no spans were recorded in this process" in ran.said[0]
 
 
+def test_a_framework_that_the_program_never_imports_is_not_imported_for_it(workshop):
+    """Its instrumentor is switched on when the program does; until then the program does not wait for it."""
+    workshop.write("app.py", "import sys; print('openai' in sys.modules); import openai; print(openai.__file__)")
+
+    ran = workshop.same("app.py")
+
+    assert ran.out.startswith("False\n")
+    assert "OpenAIInstrumentor" in ran.said[0]
+
+
+def test_a_local_stand_in_for_a_framework_is_the_programs(workshop):
+    workshop.write("openai.py", "mine = True")
+    workshop.write("app.py", "import openai; print(openai.mine)")
+
+    ran = workshop.same("app.py")
+
+    assert ran.out == "True\n"
+    assert "OpenAIInstrumentor" not in ran.said[0]
+
+
 def test_commands_on_the_path_and_files_of_other_languages(hello, hello_spans):
     script = hello.write("bin/greet", f"#!{sys.executable}\nfrom hello import flow\nflow.run({{}})\nprint('hello')\n")
     shell = hello.write("other.sh", '#!/bin/sh\necho "shell $1"\nexec greet\n')

@@ -226,7 +226,9 @@ def consume_job(function, program, ops):
                 happened.append(("value", held[0].send(argument)))
         except BaseException as exc:
             happened.append(("raised", told(exc, bool(log)), exc is thrown))
-            if "ignored GeneratorExit" in str(exc):  # a broken body; what awaits one is finished then, by Python's rules
+            if "ignored GeneratorExit" in str(
+                exc
+            ):  # a broken body; what awaits one is finished then, by Python's rules
                 break
     if not log:
         held[0].close()  # never awaited, and so no RuntimeWarning

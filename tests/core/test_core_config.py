@@ -155,11 +155,11 @@ def test_redact_patterns(log, text, patterns):
     assert log.lines == []
 
 
-@pytest.mark.parametrize("text", ["ACME-(", '["fine", "("]', '["ACME-[0-9]+", "x"', '["\\d+"]', "a{99999999999999999999}"])
+@pytest.mark.parametrize(
+    "text", ["ACME-(", '["fine", "("]', '["ACME-[0-9]+", "x"', '["\\d+"]', "a{99999999999999999999}"]
+)
 def test_a_broken_redact_pattern_switches_content_off(log, text):
-    settings = read(
-        **{CONTENT: "true"}, SPANLOOM_REDACT_PATTERNS=text, SPANLOOM_CAPTURE_EXCEPTION_MESSAGES="true"
-    )
+    settings = read(**{CONTENT: "true"}, SPANLOOM_REDACT_PATTERNS=text, SPANLOOM_CAPTURE_EXCEPTION_MESSAGES="true")
     assert (settings.content, settings.exception_messages, settings.redact_patterns) == (False, False, ())
     (line,) = log.lines
     assert line.startswith("SPANLOOM_REDACT_PATTERNS")

@@ -10,6 +10,7 @@ from opentelemetry.context.context import Context
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, ParentBased, Sampler, SamplingResult
 
+from spanloom import span
 from spanloom.span import Scope, current_scope
 from spanloom.testing import Recorder
 from spanloom.wrapping import Switch, wrap
@@ -86,7 +87,7 @@ def test_a_broken_description(bench, lenient, function):
         "spanloom lost the attributes of a span (span.describe: Broken('describe')). "
         "The program is not affected; this is logged once."
     ]
-    assert [span.attributes.get("error.type") for span in bench.recorder.spans] == [None, "KeyError", None]
+    assert [ended.attributes.get("error.type") for ended in bench.recorder.spans] == [None, "KeyError", None]
 
 
 @pytest.mark.parametrize("function", KINDS)
@@ -211,21 +212,12 @@ class StackContext:
         del self.stack[token:]
 
 
-class SlyContext(StackContext):
-    """Its tokens look a little like those of `contextvars`."""
-
-    class Token(int):
-        var = None
-
-    def attach(self, context):
-        return self.Token(super().attach(context))
-
-
-@pytest.mark.parametrize("runtime", [StackContext, SlyContext])
 @pytest.mark.parametrize("function", KINDS)
-def test_another_runtime_context(bench, monkeypatch, runtime, function):
-    kept = runtime()
+def test_another_runtime_context(bench, monkeypatch, function):
+    kept = StackContext()
     monkeypatch.setattr(otel_context, "_RUNTIME_CONTEXT", kept)
+    monkeypatch.setattr(span, "_attach", span._attach_publicly)  # chosen at import, as OpenTelemetry's context is
+    monkeypatch.setattr(span, "_detach", otel_context.detach)
     seen = []
 
     def look():
@@ -259,8 +251,8 @@ def test_children_of_an_unsampled_root_stay_unsampled_and_the_context_is_attache
 
     bench = make_bench(Recorder(sampler=ParentBased(Root())))
     attached = []
-    attach = otel_context.attach
-    monkeypatch.setattr(otel_context, "attach", lambda context: (attached.append(context), attach(context))[1])
+    attach = span._attach
+    monkeypatch.setattr(span, "_attach", lambda *args: (attached.append(args), attach(*args))[1])
 
     def leaf():
         assert current_scope() is not None
@@ -317,3 +309,67 @@ def test_no_sdk_at_all(bench):
     with bench.scope("call") as scope:
         assert not scope.recording
         assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+def test_the_fast_way_to_attach_is_opentelemetry_s_own(bench):
+    """What spanloom puts into the context is what `attach(set_span_in_context(...))` would have put there."""
+    context = Context({"key": "kept"})
+    ours = bench.scope("call").span
+    token = span._attach(context, ours)
+    try:
+        assert otel_context.get_current() == trace.set_span_in_context(ours, context)
+        assert type(otel_context.get_current()) is Context
+        assert otel_context.get_value("key") == "kept"
+        assert trace.get_current_span() is ours
+    finally:
+        span._detach(token)
+    assert otel_context.get_current() == {}
+    ours.end()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["own", "inherits"])
+def test_a_runtime_context_from_the_environment(workshop, kind):
+    """One that OpenTelemetry loads for `OTEL_PYTHON_CONTEXT` is asked for every change of context."""
+    base = "object" if kind == "own" else "ContextVarsRuntimeContext"
+    workshop.write("mine-1.dist-info/METADATA", "Metadata-Version: 2.1\nName: mine\nVersion: 1\n")
+    workshop.write("mine-1.dist-info/entry_points.txt", "[opentelemetry_context]\nmine = mine:Mine\n")
+    workshop.write(
+        "mine.py",
+        f"""
+        from opentelemetry.context.context import Context
+        from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
+        calls, stack = [], [Context()]
+
+        class Mine({base}):
+            def attach(self, context):
+                calls.append("attach")
+                stack.append(context)
+                return super().attach(context) if {kind == "inherits"} else len(stack) - 1
+
+            def get_current(self):
+                return stack[-1]
+
+            def detach(self, token):
+                calls.append("detach")
+                stack.pop()
+        """,
+    )
+    program = workshop.write(
+        "program.py",
+        """
+        from opentelemetry import trace
+        import mine
+        from spanloom.instrument import Scope, Telemetry
+        from spanloom.testing import Recorder
+
+        recorder = Recorder()
+        telemetry = Telemetry.create("test", recorder.provider)
+        with Scope(telemetry).open("outer"), Scope(telemetry).open("second"):
+            assert trace.get_current_span().get_span_context().span_id == 2
+        assert mine.calls == ["attach", "attach", "detach", "detach"], mine.calls
+        print(len(mine.stack))
+        """,
+    )
+    ran = workshop.plain(str(program), env={"OTEL_PYTHON_CONTEXT": "mine", "PYTHONPATH": "."})
+    assert (ran.code, ran.out, ran.err) == (0, "1\n", "")

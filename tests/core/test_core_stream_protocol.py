@@ -176,7 +176,9 @@ def test_a_wrapped_generator_is_the_bare_one(make_bench, program, ops):
     if bare[2]:  # dropped, it yielded to its finaliser; the wrapper's end, then its own, give it the chance twice
         wrapped = tuple(part[: len(of_bare)] for part, of_bare in zip(wrapped, bare, strict=True))
     assert wrapped == bare
-    if len(bench.recorder.spans) < bench.begun:  # it holds itself by the traceback of what it has caught, as the bare one
+    if (
+        len(bench.recorder.spans) < bench.begun
+    ):  # it holds itself by the traceback of what it has caught, as the bare one
         gc.collect()
     bench.recorder.assert_closed()
     started = any("starts" in entry for entry in wrapped[1])

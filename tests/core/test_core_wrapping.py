@@ -399,8 +399,6 @@ def test_many_calls_leave_nothing_behind(bench):
             super().__init__(telemetry)
             self.made.add(self)
 
-        __slots__ = ("__weakref__",)
-
     def function(fail):
         if fail:
             raise Failure

@@ -11,19 +11,6 @@ from spanloom import names
 from spanloom.config import Config
 
 
-class Support(pf.Flow):
-    pass
-
-
-class Ask(pf.Node):
-    def post(self, shared, prep_res, exec_res):
-        return shared.get("action")
-
-
-def module(cls):
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
 class Flaky(pf.Node):
     """Fails until its attempt `good` (from 1)."""
 

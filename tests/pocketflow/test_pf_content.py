@@ -19,10 +19,6 @@ class Ask(pf.Node):
         return shared.get("action")
 
 
-def module(cls):
-    return f"{cls.__module__}.{cls.__qualname__}"
-
-
 # -- state --------------------------------------------------------------------------------------------------------
 
 

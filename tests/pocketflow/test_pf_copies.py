@@ -8,31 +8,18 @@ import textwrap
 
 import pocketflow as pf
 import pytest
+from opentelemetry.instrumentation import dependencies
 
 from spanloom import config as config_module
 from spanloom import names
 from spanloom.config import Config
 from spanloom_pocketflow import PocketFlowInstrumentor
 
-CLASSES = [cls for cls in vars(pf).values() if isinstance(cls, type) and cls.__module__ == pf.__name__]
-
 
 @pytest.fixture(autouse=True)
 def _off():
     yield
     PocketFlowInstrumentor().uninstrument()
-
-
-def contents():
-    return {cls: dict(vars(cls)) for cls in CLASSES}
-
-
-class Step(pf.Node):
-    def exec(self, prep_res):
-        return 1
-
-
-TREE = "\ninvoke_workflow\n  run_step Step\n    exec Step\n"
 
 
 @pytest.fixture
@@ -70,7 +57,7 @@ def test_a_copy_under_another_name_imported_later(recorder, on, copy_of_pocketfl
         copied = importlib.import_module("flow_copy_later")
         run_copy(copied)
         assert recorder.tree() == COPIED
-        assert recorder.only("run_step Mine").attributes[names.POCKETFLOW_NODE_TYPE] == "Node"
+        assert recorder.only("run_step Mine").attributes[names.NODE_NAME] == "Mine"
         recorder.clear()
     run_copy(copied)
     assert recorder.spans == []
@@ -112,7 +99,7 @@ def test_a_module_that_only_imports_the_names(recorder, on, copy_of_pocketflow, 
             with on(Config(pocketflow_modules=modules)):
                 run_copy(alias)
             assert recorder.tree() == COPIED
-            assert recorder.only("invoke_workflow").attributes[names.POCKETFLOW_NODE_TYPE] == "Flow"
+            assert recorder.only("invoke_workflow")
             recorder.clear()
     finally:
         del sys.modules["flow_alias"]
@@ -278,3 +265,14 @@ def test_a_module_that_is_no_pocketflow(on, caplog):
     (line,) = [record.getMessage() for record in caplog.records if record.name == "spanloom"]
     assert "json has no class BaseNode" in line
     assert "SPANLOOM_POCKETFLOW_MODULES" in line
+
+
+def test_no_installed_version_is_asked_for_a_copy(recorder, copy_of_pocketflow, on, monkeypatch):
+    def version(name):
+        raise dependencies.PackageNotFoundError(name)
+
+    monkeypatch.setattr(dependencies, "version", version)
+    copy_of_pocketflow("flow_copy_gate")
+    with on(Config(pocketflow_modules=("flow_copy_gate",))):
+        run_copy(importlib.import_module("flow_copy_gate"))
+    assert recorder.tree() == COPIED

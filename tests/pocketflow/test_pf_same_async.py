@@ -6,11 +6,6 @@ import sys
 import pocketflow as pf
 import pytest
 
-
-def parallel(kind):
-    return kind in (pf.AsyncParallelBatchNode, pf.AsyncParallelBatchFlow)
-
-
 # -- the async classes --------------------------------------------------------------------------------------------
 
 

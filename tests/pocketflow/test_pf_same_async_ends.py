@@ -9,11 +9,6 @@ import warnings
 import pocketflow as pf
 import pytest
 
-
-def parallel(kind):
-    return kind in (pf.AsyncParallelBatchNode, pf.AsyncParallelBatchFlow)
-
-
 # -- cancellation, timeouts, interrupts ---------------------------------------------------------------------------
 
 

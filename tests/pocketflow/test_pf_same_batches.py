@@ -6,38 +6,6 @@ import pocketflow as pf
 import pytest
 
 
-class Refused(Exception):
-    def __init__(self, code, *, hint):
-        super().__init__(code)
-        self.hint = hint
-
-
-class Unprintable(Exception):
-    def __str__(self):
-        raise RuntimeError("no text")
-
-    __repr__ = __str__
-
-
-class Stop(BaseException):
-    pass
-
-
-ERRORS = [
-    ValueError("x"),
-    Refused(7, hint="h"),
-    Unprintable(),
-    KeyError(("a", 1)),
-    StopIteration("value"),
-    RecursionError("deep"),
-    OSError(2, "gone", "file"),
-    Stop("base"),
-    KeyboardInterrupt(),
-    SystemExit(3),
-    GeneratorExit(),
-]
-
-
 def items(kind):
     return {
         "list": [1, 2, 3],

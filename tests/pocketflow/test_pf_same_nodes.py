@@ -7,8 +7,6 @@ import warnings
 import pocketflow as pf
 import pytest
 
-since_0_0_2 = pytest.mark.skipif(not hasattr(pf.BaseNode, "next"), reason="new in PocketFlow 0.0.2")
-
 
 def chain(*nodes):
     """`a >> b >> c`, and `a`."""

@@ -2,19 +2,9 @@
 
 import copy
 import enum
-import itertools
 
 import pocketflow as pf
 import pytest
-
-since_0_0_2 = pytest.mark.skipif(not hasattr(pf.BaseNode, "next"), reason="new in PocketFlow 0.0.2")
-
-
-def chain(*nodes):
-    """`a >> b >> c`, and `a`."""
-    for one, other in itertools.pairwise(nodes):
-        _ = one >> other
-    return nodes[0]
 
 
 @pytest.mark.parametrize("times", [0, 1, 2])

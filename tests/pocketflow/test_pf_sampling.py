@@ -10,8 +10,6 @@ from spanloom.config import Config
 from spanloom.testing import Recorder
 from spanloom_pocketflow import PocketFlowInstrumentor
 
-SHOWN = ("status", "events", names.ERROR_TYPE, names.STATUS)
-
 
 class Broken(Exception):
     pass
@@ -140,16 +138,19 @@ invoke_workflow Support [changed_keys=('A', 'B', 'C')]
 
 
 def test_a_sampler_that_drops_flows(under):
-    recorder = under(Except("invoke_workflow"))
-    pf.Flow(start=Chatty(max_retries=2)).run({"text": "t"})
-    assert [span.name for span in recorder.spans] == [
-        "prep Chatty",
-        "exec Chatty",
-        "exec Chatty",
-        "post Chatty",
-        "run_step Chatty",
-    ]
+    """Below a span of ours that it does not want it is not asked about ours again, only about the program's."""
+    recorder = under(Except("invoke_workflow"), refuse)
+
+    class Manual(Chatty):
+        def exec(self, prep_res):
+            recorder.provider.get_tracer("user").start_span("mine").end()
+            return super().exec(prep_res)
+
+    shared = {"text": "t"}
+    pf.Flow(start=Manual(max_retries=2)).run(shared)
+    assert [span.name for span in recorder.spans] == ["mine", "mine"]
     assert len({span.context.trace_id for span in recorder.spans}) == 1
+    assert shared["more"] == "t"
 
 
 # -- providers ----------------------------------------------------------------------------------------------------

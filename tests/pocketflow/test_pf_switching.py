@@ -1,14 +1,12 @@
 """Switching on and off: what is patched and restored, beside others' patches; and the version gate."""
 
 import functools
-import importlib
 import logging
 
 import pocketflow as pf
 import pytest
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 
-from spanloom.config import Config
 from spanloom_pocketflow import PocketFlowInstrumentor
 
 CLASSES = [cls for cls in vars(pf).values() if isinstance(cls, type) and cls.__module__ == pf.__name__]
@@ -211,13 +209,6 @@ def test_the_gate_by_hand_says_what_to_install(conflict, caplog):
     (line,) = [record for record in caplog.records if record.name == "spanloom"]
     assert line.levelno == logging.ERROR
     assert "pip install 'pocketflow >= 0.0.1'" in line.getMessage()
-
-
-def test_the_gate_is_open_for_a_copy(conflict, recorder, copy_of_pocketflow, on):
-    copy_of_pocketflow("flow_copy_gate")
-    with on(Config(pocketflow_modules=("flow_copy_gate",))):
-        run_copy(importlib.import_module("flow_copy_gate"))
-    assert recorder.tree() == COPIED
 
 
 # -- in a process of its own --------------------------------------------------------------------------------------

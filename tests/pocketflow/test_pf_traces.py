@@ -38,21 +38,8 @@ class FullAsync(pf.AsyncNode):
         return shared.get("action")
 
 
-class Support(pf.Flow):
-    pass
-
-
 class SupportAsync(pf.AsyncFlow):
     pass
-
-
-EDGES = (names.POCKETFLOW_STEP, names.POCKETFLOW_ACTION, names.POCKETFLOW_NEXT)
-FULL = """
-run_step Full
-  prep Full
-  exec Full
-  post Full
-"""
 
 
 # -- what else runs inside ----------------------------------------------------------------------------------------

@@ -1,7 +1,5 @@
 """The tree of spans where the program overrides PocketFlow's own methods."""
 
-import asyncio
-
 import pocketflow as pf
 import pytest
 
@@ -23,33 +21,8 @@ class Full(pf.Node):
         return shared.get("action")
 
 
-class FullAsync(pf.AsyncNode):
-    async def prep_async(self, shared):
-        return [1, 2]
-
-    async def exec_async(self, prep_res):
-        await asyncio.sleep(0)
-        return prep_res
-
-    async def post_async(self, shared, prep_res, exec_res):
-        return shared.get("action")
-
-
 class Support(pf.Flow):
     pass
-
-
-class SupportAsync(pf.AsyncFlow):
-    pass
-
-
-EDGES = (names.POCKETFLOW_STEP, names.POCKETFLOW_ACTION, names.POCKETFLOW_NEXT)
-FULL = """
-run_step Full
-  prep Full
-  exec Full
-  post Full
-"""
 
 
 @pytest.mark.parametrize(("times", "below"), [(0, ""), (1, "  exec Own\n"), (2, "  exec Own\n  exec Own\n")])

@@ -5,7 +5,7 @@ from opentelemetry import trace
 from opentelemetry.util._once import Once
 
 import spanloom
-from spanloom import sdk
+from spanloom import installed, sdk
 
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -49,9 +49,9 @@ def _fresh(monkeypatch, tmp_path):
 def install(monkeypatch):
     """`install(group, **loaded)`: the installed entry points of a group are these."""
     groups = {"opentelemetry_instrumentor": [], "opentelemetry_traces_exporter": []}
-    real = sdk.entry_points
+    real = installed.entry_points
     groups["opentelemetry_traces_exporter"] += real(group="opentelemetry_traces_exporter")
-    monkeypatch.setattr(sdk, "entry_points", lambda *, group: groups[group])
+    monkeypatch.setattr(installed, "entry_points", lambda *, group: groups[group])
 
     def add(group, **loaded):
         groups[f"opentelemetry_{group}"] += [Point(name, value) for name, value in loaded.items()]

@@ -9,7 +9,7 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 import spanloom
-from spanloom import config, sdk
+from spanloom import config, installed
 
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 
@@ -138,7 +138,7 @@ def test_otlp_is_the_exporter_of_the_protocol(install, monkeypatch, protocol, na
     install("traces_exporter", **{name: Exporter})
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
 
-    assert sdk.make_exporter("otlp") is Exporter.made[0]
+    assert installed.make_exporter("otlp") is Exporter.made[0]
 
 
 # -- arguments that cannot be right -----------------------------------------------------------------------------

@@ -1,0 +1,154 @@
+"""What is installed, by entry point: instrumentors to switch on, exporters to make.
+
+An instrumentor that fails costs its own spans and no other's; each failure is one line.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import wrapt
+from opentelemetry.instrumentation.dependencies import DependencyConflictError, get_dist_dependency_conflicts
+
+from spanloom import environment
+from spanloom.distro import SpanloomDistro
+from spanloom.guard import LOG, guarded
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from importlib.metadata import EntryPoint
+    from types import ModuleType
+
+    from opentelemetry.instrumentation.dependencies import DependencyConflict
+    from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+    from opentelemetry.sdk.trace.export import SpanExporter
+    from opentelemetry.trace import TracerProvider
+
+# A line of a distribution's metadata such as: openai<4,>=1.26.0; extra == "instruments"
+_INSTRUMENTS: Final = re.compile(r"""([\w.-]+)[^;]*;.*\bextra == ['"]instruments['"]""")
+_OTLP: Final = {"grpc": "otlp_proto_grpc", "http/protobuf": "otlp_proto_http"}
+
+
+def instrumentors(wanted: frozenset[str] | None = None) -> list[EntryPoint]:
+    """The installed instrumentors, less those of `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`.
+
+    Args:
+        wanted: entry-point names; None for all. A name that is not installed is logged.
+    """
+    disabled = environment.disabled_instrumentors()
+    points = [] if "*" in disabled else list(entry_points(group="opentelemetry_instrumentor"))
+    for missing in sorted((wanted or frozenset()) - {point.name for point in points} - disabled):
+        LOG.warning("There is no instrumentor %r; installed: %s.", missing, ", ".join(sorted(p.name for p in points)))
+    return [point for point in points if point.name not in disabled and (wanted is None or point.name in wanted)]
+
+
+def switch_on(
+    point: EntryPoint, *, asked: bool = False, tracer_provider: TracerProvider | None = None
+) -> BaseInstrumentor | None:
+    """Switch one instrumentor on. Never raises: what fails is logged, in one line.
+
+    Args:
+        point: its entry point.
+        asked: whether the user named it, so that even a missing framework is worth a line.
+        tracer_provider: where its spans go; default: the global one.
+
+    Returns:
+        The instrumentor; None where it is not on, or was on before.
+    """
+    try:
+        return _switched_on(point, {} if tracer_provider is None else {"tracer_provider": tracer_provider})
+    except (DependencyConflictError, ModuleNotFoundError) as exc:
+        # Not having a framework is normal; having the wrong version of it is not.
+        found = isinstance(exc, DependencyConflictError) and _found(exc.conflict)
+        log = LOG.warning if found or asked else LOG.debug
+        log("The instrumentor %r is skipped: %s", point.name, exc)
+    except Exception as exc:
+        kind = type(exc).__name__
+        LOG.warning("The instrumentor %r (%s) cannot be loaded: %s: %s", point.name, point.value, kind, exc)
+    return None
+
+
+def instrument_all(wanted: frozenset[str] | None = None) -> tuple[BaseInstrumentor, ...]:
+    """Switch on every one of `instrumentors(wanted)`; returns those that are on now because of this call."""
+    on = [switch_on(point, asked=wanted is not None) for point in instrumentors(wanted)]
+    return tuple(instrumentor for instrumentor in on if instrumentor is not None)
+
+
+def when_needed(point: EntryPoint, action: Callable[[EntryPoint], None]) -> None:
+    """Call `action(point)` when the program imports what the instrumentor is for; now, where that cannot be told.
+
+    Many instrumentors import their framework. A program that never does should not wait for it, and one with a
+    file of that name beside its script must get its own.
+    """
+    place = _framework(point)
+    if place is None or place.name in sys.modules:
+        action(point)
+        return
+
+    def imported(framework: ModuleType) -> None:
+        with guarded(f"instrument {point.name}", f"the spans of {place.name}"):
+            mine = sys.modules.get(point.module)
+            # Being imported by the program itself, and importing the framework: the program will switch it on.
+            busy = mine is not None and getattr(mine.__spec__, "_initializing", False)
+            if not busy and place.parent.resolve() in Path(framework.__file__ or "").resolve().parents:
+                action(point)
+
+    wrapt.register_post_import_hook(imported, place.name)
+
+
+def _framework(point: EntryPoint) -> Path | None:
+    """Where the one distribution is that the instrumentor's extra `instruments` names; None if that is unclear.
+
+    The path's name is the module to import.
+    """
+    requires = (point.dist.requires if point.dist else None) or ()
+    names = {found[1] for text in requires if (found := _INSTRUMENTS.match(text))}
+    if len(names) != 1:
+        return None
+    (name,) = names
+    try:
+        place = Path(str(distribution(name).locate_file(name.replace("-", "_"))))
+    except PackageNotFoundError:
+        return None
+    return place if (place / "__init__.py").exists() or place.with_suffix(".py").exists() else None
+
+
+def _switched_on(point: EntryPoint, arguments: dict[str, Any]) -> BaseInstrumentor | None:
+    conflict = None if point.dist is None else get_dist_dependency_conflicts(point.dist)
+    if conflict is not None:
+        raise DependencyConflictError(conflict)
+    instrumentor: BaseInstrumentor = point.load()()
+    if instrumentor.is_instrumented_by_opentelemetry:
+        return None
+    SpanloomDistro().load_instrumentor(point, skip_dep_check=True, **arguments)
+    return instrumentor if instrumentor.is_instrumented_by_opentelemetry else None
+
+
+def _found(conflict: DependencyConflict) -> bool:
+    # `found_any` came later than the oldest supported release.
+    return bool(conflict.found or getattr(conflict, "found_any", None))
+
+
+def make_exporter(name: str, **arguments: Any) -> SpanExporter:
+    """An exporter by its entry-point name; `otlp` stands for the protocol that the environment says.
+
+    Raises:
+        ValueError: there is none of that name, or it cannot be made; says what is installed.
+    """
+    wanted = name
+    if name == "otlp":
+        protocol = environment.otlp_protocol()
+        if protocol not in _OTLP:
+            raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} is not supported here; use grpc or http/protobuf")
+        wanted = _OTLP[protocol]
+    points = {point.name: point for point in entry_points(group="opentelemetry_traces_exporter")}
+    if wanted not in points:
+        raise ValueError(f"there is no traces exporter {name!r}; installed: {', '.join(sorted(points))}")
+    try:
+        return points[wanted].load()(**arguments)
+    except Exception as exc:
+        raise ValueError(f"the traces exporter {name!r} cannot be made: {exc}") from exc
