@@ -182,7 +182,7 @@ def main():
     print(f"{'what':34} {'ratio':>6} {'budget':>7}")
     for name, values in samples.items():
         budget = BUDGETS[name]
-        print(f"{name:34} {statistics.median(values):6.2f} {budget if budget else '-':>7}")
+        print(f"{name:34} {statistics.median(values):6.2f} {budget or '-':>7}")
 
 
 if __name__ == "__main__":

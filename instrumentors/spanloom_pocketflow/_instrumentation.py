@@ -203,9 +203,7 @@ class Instrumentation:
             return unit, own, (stand_in(self, node, unit), *args)
         return unit, method, args
 
-    def node_exec(
-        self, node: Any, unit: Unit, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Chosen:
+    def node_exec(self, node: Any, unit: Unit, method: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Chosen:
         """A node's `_exec`: PocketFlow's own shows its attempts, one of the user's is one span."""
         function = _function(method)
         if function not in self.execs:

@@ -163,7 +163,7 @@ class AsyncRunStandIn(RunStandIn):
 
     __slots__ = ()
 
-    _exec = _hook("_exec", RunStandIn._spanloom_exec, awaited=True)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    _exec = _hook("_exec", RunStandIn._spanloom_exec, awaited=True)  # noqa: SLF001  the base's own
 
 
 class BatchFlowStandIn(RunStandIn):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from spanloom.config import Config
     from spanloom.sdk import flush, init, shutdown
-    from spanloom.version import VERSION as __version__
+    from spanloom.version import VERSION as __version__  # noqa: N811  the name that everybody expects
 
 __all__ = ["Config", "__version__", "flush", "init", "shutdown"]
 

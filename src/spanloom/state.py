@@ -37,7 +37,7 @@ _type = cast("Callable[[Any], type[Any]]", type)
 def _items(state: object) -> dict[Any, Any] | None:
     """A shallow copy of the state's keys and values; None where it has no keys that can be read safely."""
     if type(state) is dict:
-        return state.copy()  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]  a dict of anything
+        return state.copy()  # pyright: ignore[reportUnknownVariableType]  a dict of anything
     if not issubclass(type(state), dict):
         return instance_dict(state)
     try:
@@ -54,7 +54,7 @@ def _shape(value: Any) -> Any:
 
 def _same(before: Any, now: Any) -> bool:
     """Identity, or equality of plain scalars: never a `__eq__` of the user's."""
-    return before is now or (type(before) is type(now) and id(type(now)) in _SCALARS and before == now)
+    return before is now or (type(before) is type(now) and id(_type(now)) in _SCALARS and before == now)
 
 
 def _same_shape(shape: Any, now: Any) -> bool:

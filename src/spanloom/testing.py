@@ -65,7 +65,7 @@ class _Keeper(SpanProcessor):
         self._times: dict[int, int] = {}
         self._lock = threading.Lock()
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:  # noqa: ARG002  the SDK's signature
         span_id = span.get_span_context().span_id
         with self._lock:
             self.started[span_id] = span

@@ -481,7 +481,7 @@ def test_cycles_and_shared_values():
 
 def test_an_enum_of_a_cycle():
     class Odd(enum.Enum):
-        MEMBER = []  # noqa: RUF012
+        MEMBER = []
 
     Odd.MEMBER.value.append(Odd.MEMBER)
     assert captured(Odd.MEMBER) == ["<cycle>"]
@@ -710,8 +710,8 @@ def test_anything(value, limit):
 
 JSON = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False),
-              st.text("abc é\n\"\\", max_size=20)),
-    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(st.text("abcé\"", max_size=8), inner, max_size=5)),
+              st.text('abc é\n"\\', max_size=20)),
+    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(st.text('abcé"', max_size=8), inner, max_size=5)),
     max_leaves=20,
 )  # fmt: skip
 

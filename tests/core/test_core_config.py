@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from spanloom import config
-from spanloom.config import Config, active, activate, compile_patterns, trace_directory
+from spanloom.config import Config, activate, active, compile_patterns, trace_directory
 
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 FLAGS = {

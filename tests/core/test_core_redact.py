@@ -304,8 +304,28 @@ def test_innocent_lookalikes_stay(text, given):
 
 @pytest.mark.parametrize(
     "key",
-    "key keys primary_key max_tokens token_count tokens next_token author secretary monkey passwordless id name "
-    "tokenizer authority keyboard cookie_policy password_length secret_count unauthorized".split(),
+    [
+        "key",
+        "keys",
+        "primary_key",
+        "max_tokens",
+        "token_count",
+        "tokens",
+        "next_token",
+        "author",
+        "secretary",
+        "monkey",
+        "passwordless",
+        "id",
+        "name",
+        "tokenizer",
+        "authority",
+        "keyboard",
+        "cookie_policy",
+        "password_length",
+        "secret_count",
+        "unauthorized",
+    ],
 )
 def test_innocent_keys(key):
     assert not names_credential(key)

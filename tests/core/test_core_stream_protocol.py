@@ -80,7 +80,7 @@ def body(program, log, me):
                 if step[2] == "yield":
                     yield "in finally"
                 elif step[2] == "return":
-                    return "of finally"  # noqa: B012  programs do this
+                    return "of finally"
                 elif step[2] == "raise":
                     raise Mine("of finally")
         elif step[0] == "catch":

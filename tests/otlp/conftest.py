@@ -3,8 +3,11 @@
 import contextlib
 import gzip
 import importlib.util
+import os
 import socket
 import subprocess
+import sys
+import sysconfig
 import threading
 import time
 import urllib.error
@@ -159,23 +162,36 @@ def _free_ports(number):
     return ports
 
 
-@pytest.fixture(scope="session")
-def agent(backend, tmp_path_factory):
-    """A running Rotel that forwards to `backend`."""
+def _rotel():
+    """The program and its environment; skips the test where it cannot run."""
     found = importlib.util.find_spec("rotel")
     if found is None:
         pytest.skip("rotel is not installed: pip install rotel (Linux only)")
+    program = str(Path(found.origin).with_name("rotel-agent"))
+    # It is linked with Python's shared library, which may lie beside this Python only.
+    libraries = filter(None, (sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")))
+    env = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
+    tried = subprocess.run([program, "version"], env=env, capture_output=True, text=True, check=False)
+    if "error while loading shared libraries" in tried.stderr:
+        pytest.skip(f"{tried.stderr.strip()} (on Debian: apt-get install libpython3.{sys.version_info[1]})")
+    return program, env
+
+
+@pytest.fixture(scope="session")
+def agent(backend, tmp_path_factory):
+    """A running Rotel that forwards to `backend`."""
+    program, env = _rotel()
     log = tmp_path_factory.mktemp("rotel") / "log"
     for _ in range(3):  # another process may take a port between our finding it free and Rotel's opening it
         grpc, http = _free_ports(2)
         command = [
-            *(str(Path(found.origin).with_name("rotel-agent")), "start"),
+            *(program, "start"),
             *("--otlp-grpc-endpoint", f"127.0.0.1:{grpc}", "--otlp-http-endpoint", f"127.0.0.1:{http}"),
             *("--exporter", "otlp", "--otlp-exporter-endpoint", backend.address, "--otlp-exporter-protocol", "http"),
             *("--batch-timeout", "50ms", "--otlp-exporter-retry-initial-backoff", "100ms"),
         ]
         with log.open("ab") as out:
-            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
         try:
             running, deadline = Agent(grpc, http), time.monotonic() + PATIENCE
             while process.poll() is None and time.monotonic() < deadline:

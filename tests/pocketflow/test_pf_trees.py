@@ -196,20 +196,20 @@ def test_a_nested_flow_is_one_span_with_the_nodes_facts(recorder):
     expected = """
 invoke_workflow Support
   run_step Full [step=1, action=default, next=Inner, name=Full]
-    prep Full [name=Full]
-    exec Full [name=Full]
-    post Full [name=Full]
+    prep Full
+    exec Full
+    post Full
   invoke_workflow Inner [step=2, action=inner done, next=Full, name=Inner]
-    prep Inner [name=Inner]
+    prep Inner
     run_step Full [step=1, action=default, name=Full]
-      prep Full [name=Full]
-      exec Full [name=Full]
-      post Full [name=Full]
-    post Inner [name=Inner]
+      prep Full
+      exec Full
+      post Full
+    post Inner
   run_step Full [step=3, action=default, name=Full]
-    prep Full [name=Full]
-    exec Full [name=Full]
-    post Full [name=Full]
+    prep Full
+    exec Full
+    post Full
 """
     assert recorder.tree(*EDGES, names.NODE_NAME) == expected
 

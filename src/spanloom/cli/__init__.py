@@ -27,9 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 failed, 2 wrong usage, 130 interrupted; `run` becomes its program.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(
-        prog="spanloom", description="Exact OpenTelemetry traces of AI workflows."
-    )
+    parser = argparse.ArgumentParser(prog="spanloom", description="Exact OpenTelemetry traces of AI workflows.")
     parser.add_argument("--version", action="store_true", help="print the version")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND")
     for name, purpose in COMMANDS.items():

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel
-
 from pocketflow import BatchFlow, BatchNode, Node
+from pydantic import BaseModel
 
 from .model import conversation
 from .refund import RefundFlow

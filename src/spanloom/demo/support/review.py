@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pydantic import BaseModel, Field
-
 from pocketflow import AsyncFlow, AsyncNode, AsyncParallelBatchNode
+from pydantic import BaseModel, Field
 
 if TYPE_CHECKING:
     from .model import AsyncModel
