@@ -51,6 +51,7 @@ INPUT: Final = "spanloom.input"
 OUTPUT: Final = "spanloom.output"
 STATE_CHANGED_KEYS: Final = "spanloom.state.changed_keys"
 STATE_CHANGES: Final = "spanloom.state.changes"
+TRUNCATED_BYTES: Final = "spanloom.truncated_bytes"  # the JSONL exporter shortened the span to fit a line
 RETRY_EVENT: Final = "spanloom.retry"  # on the node span, one per failed attempt
 RETRY_DELAY: Final = "spanloom.retry.delay"  # seconds slept before the next attempt
 

@@ -112,10 +112,12 @@ def _run_program(directory: str, environ: Mapping[str, str]) -> int:
 
 
 def _show(directory: str) -> None:
-    from spanloom.view import show
+    from spanloom.view import ViewOptions, show
+    from spanloom.view.look import colour_wanted
 
-    print()
-    show(None, out=sys.stdout, err=sys.stderr, directory=directory)
+    print(flush=True)
+    options = ViewOptions(colour=colour_wanted(sys.stdout, os.environ))
+    show(None, out=sys.stdout, err=sys.stderr, directory=directory, options=options)
     view = "spanloom view" if directory == trace_directory() else f"spanloom view {shlex.quote(directory)}"
     print(
         f"""
