@@ -85,7 +85,7 @@ def _grouped(
                 resource, scope = span.resource, span.instrumentation_scope
                 group = groups.setdefault(resource_frame(resource), {}).setdefault(scope_frame(scope), [])
             group.append(span)
-        except Exception as error:  # noqa: PERF203  one broken span must not cost the others
+        except Exception as error:
             group = None
             refuse(error)
     return groups

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from spanloom.instrument import GatedInstrumentor, Patches, Telemetry, on_import
+from spanloom.instrument import LOG, GatedInstrumentor, Patches, Telemetry, on_import
 from spanloom_pocketflow._patch import patch
 
 if TYPE_CHECKING:
@@ -39,8 +39,22 @@ class PocketFlowInstrumentor(GatedInstrumentor):
         return _DEPENDENCIES
 
     def copies(self, config: Config) -> bool:
-        """Whether `SPANLOOM_POCKETFLOW_MODULES` names a copy, which no installed version says anything about."""
-        return config.pocketflow_modules != ("pocketflow",)
+        """Whether only a copy can be meant, which no installed version says anything about.
+
+        Programs carry PocketFlow's hundred lines themselves, under its own name or another
+        (`SPANLOOM_POCKETFLOW_MODULES`). As nothing happens before the program imports it, waiting costs nothing.
+        """
+        if config.pocketflow_modules != ("pocketflow",):
+            return True
+        conflict = self._check_dependency_conflicts()
+        if conflict is None or conflict.found:
+            return False
+        LOG.info(
+            'PocketFlowInstrumentor: "%s" has no installed version; only a copy that the program imports as '
+            "pocketflow will be traced.",
+            conflict.required,
+        )
+        return True
 
     def _instrument(self, **kwargs: Any) -> None:
         config = kwargs.get("config")

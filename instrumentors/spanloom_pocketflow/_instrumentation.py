@@ -8,7 +8,7 @@ from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
-from spanloom.instrument import Begun, Scope, Telemetry, current_scope, names
+from spanloom.instrument import Begun, Scope, Telemetry, below_dropped, current_scope, names
 from spanloom_pocketflow._describe import TYPE_NAMES, Facts, facts, size_of
 from spanloom_pocketflow._scopes import (
     Attempt,
@@ -127,7 +127,7 @@ class Instrumentation:
 
     def begin_alone(self, node: Any, *args: Any, **_: Any) -> Begun | None:
         """`BaseNode.run`, `AsyncNode.run_async`."""
-        return None if _dropped() else Begun(_PASS, (AloneStandIn(self, real(node)), *args))
+        return None if below_dropped() else Begun(_PASS, (AloneStandIn(self, real(node)), *args))
 
     def begin_run(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
         """`_run` of a node or flow."""
@@ -144,10 +144,9 @@ class Instrumentation:
     def _run(
         self, stand_in: type[RunStandIn], node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Begun | None:
-        scope = current_scope()
-        if scope is not None and scope.dropped:
+        if below_dropped():
             return None
-        node = real(node)
+        scope, node = current_scope(), real(node)
         if isinstance(scope, Unit) and scope.subject is node and not scope.inside:
             # opened where the flow or `run` called the node, before an override of the user's
             return Begun(_Inside(scope), (stand_in(self, node, scope), *args)) if scope.recording else None
@@ -168,7 +167,7 @@ class Instrumentation:
 
     def begin_exec(self, node: Any, *args: Any, **_: Any) -> Begun | None:
         """`_exec` for one item (the only one, outside batch nodes)."""
-        if _dropped():
+        if below_dropped():
             return None
         node = real(node)
         unit = unit_of(node)
@@ -180,7 +179,7 @@ class Instrumentation:
 
     def begin_batch(self, node: Any, *args: Any, **kwargs: Any) -> Begun | None:
         """`_exec` of a batch node: the items go through `begin_exec`."""
-        if _dropped():
+        if below_dropped():
             return None
         node, items = real(node), _first(args, kwargs)
         unit = unit_of(node)
@@ -309,12 +308,6 @@ class Instrumentation:
         if self._telemetry.capture.io and value is not None and phase.recording:
             _set(phase, names.INPUT, self._telemetry.capture.json(value))
         return phase
-
-
-def _dropped() -> bool:
-    """Whether this runs below a span that the sampler did not want."""
-    scope = current_scope()
-    return scope is not None and scope.dropped
 
 
 def _first(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

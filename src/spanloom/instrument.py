@@ -18,7 +18,7 @@ from spanloom import names
 from spanloom.capture import Capture
 from spanloom.config import Config, active
 from spanloom.guard import LOG, guarded, swallow
-from spanloom.span import Scope, current_scope, error_type
+from spanloom.span import Scope, below_dropped, current_scope, error_type
 from spanloom.state import Snapshot
 from spanloom.wrapping import Begun, Switch, await_in, call_in, drive, drive_async, wrap
 
@@ -41,6 +41,7 @@ __all__ = [
     "Telemetry",
     "active",
     "await_in",
+    "below_dropped",
     "call_in",
     "current_scope",
     "drive",

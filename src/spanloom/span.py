@@ -47,6 +47,18 @@ def current_scope() -> Scope | None:
     return _current.get()
 
 
+def below_dropped() -> bool:
+    """Whether the current span is one of ours that the sampler did not want, or lies in its trace.
+
+    A sampled context that the program attached in the meantime (a message's, say) is asked about anew.
+    """
+    scope = _current.get()
+    if scope is None or not scope.dropped:
+        return False
+    current = trace.get_current_span(_get_context()).get_span_context()
+    return current.trace_id == scope.span.get_span_context().trace_id and not current.trace_flags.sampled
+
+
 class Scope:
     """One span from open to close; a context manager that never swallows and never raises of its own.
 

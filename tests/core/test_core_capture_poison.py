@@ -2,6 +2,7 @@
 
 import array
 import asyncio
+import builtins
 import collections
 import dataclasses
 import datetime as dt
@@ -29,6 +30,7 @@ from hypothesis import strategies as st
 from spanloom.capture import Capture
 from spanloom.config import Config
 
+ExceptionGroup = getattr(builtins, "ExceptionGroup", None)  # since 3.11
 CAPTURE = Capture(Config(content=True))
 
 
@@ -709,9 +711,16 @@ def test_anything(value, limit):
 
 
 JSON = st.recursive(
-    st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.floats(allow_nan=False, allow_infinity=False),
-              st.text('abc é\n"\\', max_size=20)),
-    lambda inner: st.one_of(st.lists(inner, max_size=5), st.dictionaries(st.text('abcé"', max_size=8), inner, max_size=5)),
+    st.one_of(
+        st.none(),
+        st.booleans(),
+        st.integers(-(2**63), 2**63 - 1),
+        st.floats(allow_nan=False, allow_infinity=False),
+        st.text('abc é\n"\\', max_size=20),
+    ),
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=5), st.dictionaries(st.text('abcé"', max_size=8), inner, max_size=5)
+    ),
     max_leaves=20,
 )  # fmt: skip
 

@@ -100,7 +100,7 @@ def test_an_error_that_cannot_be_printed(lenient, monkeypatch):
         def __repr__(self):
             raise RuntimeError("no")
 
-    handler = logging.StreamHandler(open("/dev/null", "w"))  # noqa: SIM115
+    handler = logging.StreamHandler(open("/dev/null", "w"))
     LOG.addHandler(handler)
     LOG.propagate = False  # pytest's own handler raises what it meets
     try:

@@ -1,6 +1,7 @@
 """How a span ends: returned, failed, closed, cancelled, exited; and where an exception is told, once."""
 
 import asyncio
+import builtins
 import sys
 import weakref
 
@@ -9,6 +10,8 @@ from opentelemetry import trace
 from opentelemetry.trace import StatusCode
 
 from spanloom.span import Scope, current_scope, error_type
+
+ExceptionGroup = getattr(builtins, "ExceptionGroup", None)  # since 3.11
 
 
 class Trouble(Exception):
@@ -141,7 +144,7 @@ def test_parents_that_an_error_passes_get_no_second_event(bench):
         try:
             bench.wrap(middle)(exc)
         except ValueError as caught:
-            assert caught is exc  # noqa: PT017
+            assert caught is exc
             raise
 
     with pytest.raises(ValueError, match="x"):

@@ -68,8 +68,8 @@ def test_names_come_in_the_state_s_own_order():
 @pytest.mark.parametrize(
     ("before", "after"),
     [
-        (1, 1.0), (1, True), (0, None), ("a", b"a"), ("", None), (1, 2), ("a", "b"), ([], []), ({}, {}), ((1, 2), (1, 3)),
-        (1.5, 2.5), (object(), object()), (b"a", b"b"),
+        (1, 1.0), (1, True), (0, None), ("a", b"a"), ("", None), (1, 2), ("a", "b"), ([], []), ({}, {}),
+        ((1, 2), (1, 3)), (1.5, 2.5), (object(), object()), (b"a", b"b"),
     ],
 )  # fmt: skip
 def test_a_rebinding_is_seen(before, after):

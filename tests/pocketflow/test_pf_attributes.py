@@ -46,10 +46,7 @@ def test_every_attribute_of_a_flow_a_node_and_a_phase(recorder):
         "pocketflow.node.index": 0,
         "pocketflow.action": "go",
     }
-    assert dict(recorder.only("post Ask").attributes) == {
-        "pocketflow.phase": "post",
-        "spanloom.node.name": "Ask",
-    }
+    assert dict(recorder.only("post Ask").attributes) == {"pocketflow.phase": "post"}
     assert {span.kind for span in recorder.spans} == {SpanKind.INTERNAL}
     assert {span.instrumentation_scope.name for span in recorder.spans} == {"spanloom_pocketflow"}
     assert all(span.status.is_unset and not span.events and not span.links for span in recorder.spans)

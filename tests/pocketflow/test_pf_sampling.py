@@ -212,3 +212,22 @@ def test_a_provider_that_fails(caplog, monkeypatch):
         guard.set_strict(True)
     lines = [record.getMessage() for record in caplog.records if "telemetry is broken" in record.getMessage()]
     assert len(lines) == 1  # once per site and process
+
+
+@pytest.mark.parametrize("flags", [trace.TraceFlags.DEFAULT, trace.TraceFlags.SAMPLED])
+def test_a_context_attached_below_a_dropped_span_is_asked_about_anew(under, flags):
+    """A worker's loop is not sampled; a message that it takes may belong to a trace that is."""
+    recorder = under(ParentBased(ALWAYS_OFF))
+    message = trace.NonRecordingSpan(
+        trace.SpanContext(0xABC, 0xDEF, is_remote=True, trace_flags=trace.TraceFlags(flags))
+    )
+
+    class Worker(pf.Node):
+        def exec(self, prep_res):
+            with trace.use_span(message):
+                Support(start=pf.Node()).run({})
+
+    Support(start=Worker()).run({})
+    expected = "\ninvoke_workflow Support\n  run_step Node\n" if flags else "\n\n"
+    assert recorder.tree() == expected
+    assert {span.context.trace_id for span in recorder.spans} <= {0xABC}

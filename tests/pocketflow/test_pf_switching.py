@@ -172,36 +172,35 @@ run_step Step
 # -- the version gate ---------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["missing", "too old"])
-def conflict(request, monkeypatch):
-    """No PocketFlow, or one from before the oldest supported version."""
+@pytest.fixture
+def version_is(monkeypatch):
+    """Makes another PocketFlow the installed one, or none."""
     from opentelemetry.instrumentation import dependencies
 
-    def version(name):
-        if request.param == "missing":
-            raise dependencies.PackageNotFoundError(name)
-        return "0.0.0"
+    def set_version(text):
+        def version(name):
+            if text is None:
+                raise dependencies.PackageNotFoundError(name)
+            return text
 
-    monkeypatch.setattr(dependencies, "version", version)
-    return request.param
+        monkeypatch.setattr(dependencies, "version", version)
+
+    return set_version
 
 
-def test_the_gate_holds_under_the_loader(conflict, caplog, recorder):
+def test_the_gate_holds_under_the_loader(version_is, caplog, recorder):
+    version_is("0.0.0")
     before = contents()
     with caplog.at_level(logging.DEBUG), pytest.raises(DependencyConflictError) as caught:
         PocketFlowInstrumentor().instrument(skip_dep_check=True, tracer_provider=recorder.provider)
     assert contents() == before
     assert not PocketFlowInstrumentor().is_instrumented_by_opentelemetry
     assert caught.value.conflict.required == "pocketflow >= 0.0.1"
-    lines = [record for record in caplog.records if record.name == "spanloom"]
-    # the loader logs a wrong version itself, and keeps quiet about a missing one
-    assert len(lines) == (1 if conflict == "missing" else 0)
-    if lines:
-        assert lines[0].levelno == logging.INFO
-        assert "pocketflow >= 0.0.1" in lines[0].getMessage()
+    assert [record for record in caplog.records if record.name == "spanloom"] == []  # the loader logs it
 
 
-def test_the_gate_by_hand_says_what_to_install(conflict, caplog):
+def test_the_gate_by_hand_says_what_to_install(version_is, caplog):
+    version_is("0.0.0")
     before = contents()
     with caplog.at_level(logging.DEBUG):
         assert PocketFlowInstrumentor().instrument() is None
@@ -209,6 +208,21 @@ def test_the_gate_by_hand_says_what_to_install(conflict, caplog):
     (line,) = [record for record in caplog.records if record.name == "spanloom"]
     assert line.levelno == logging.ERROR
     assert "pip install 'pocketflow >= 0.0.1'" in line.getMessage()
+
+
+@pytest.mark.parametrize("by_loader", [True, False])
+def test_none_installed_is_one_line_and_a_copy_under_its_name_is_traced(version_is, caplog, recorder, by_loader):
+    version_is(None)
+    with caplog.at_level(logging.DEBUG):
+        PocketFlowInstrumentor().instrument(skip_dep_check=by_loader, tracer_provider=recorder.provider)
+    try:
+        pf.Flow(start=pf.Node()).run({})  # as far as the gate can tell, the program's own copy
+    finally:
+        PocketFlowInstrumentor().uninstrument()
+    (line,) = [record for record in caplog.records if record.name == "spanloom"]
+    assert line.levelno == logging.INFO
+    assert '"pocketflow >= 0.0.1" has no installed version' in line.getMessage()
+    assert recorder.tree() == "\ninvoke_workflow\n  run_step Node\n"
 
 
 # -- in a process of its own --------------------------------------------------------------------------------------
