@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from contextvars import ContextVar, Token
 from types import FunctionType, MethodType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from spanloom.instrument import Begun, Scope, Telemetry, below_dropped, current_scope, names
+from spanloom_pocketflow._batch import Batch
 from spanloom_pocketflow._describe import TYPE_NAMES, Facts, facts, size_of
-from spanloom_pocketflow._scopes import (
-    Attempt,
-    Attempts,
-    BatchPrep,
-    Fallback,
-    Orchestra,
-    Phase,
-    Place,
-    Post,
-    Unit,
-    unit_of,
-)
+from spanloom_pocketflow._loop import Orchestra, Place
+from spanloom_pocketflow._phases import Attempt, Attempts, BatchPrep, Fallback, Phase, Post
 from spanloom_pocketflow._standins import (
     AloneStandIn,
     AsyncRunStandIn,
@@ -31,6 +21,7 @@ from spanloom_pocketflow._standins import (
     RunStandIn,
     real,
 )
+from spanloom_pocketflow._unit import Unit, unit_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,37 +33,6 @@ _PASS: Final = nullcontext()
 
 # The scope of a watched call (None: no span), what to call, and with which positional arguments.
 Chosen: TypeAlias = "tuple[Scope | None, Callable[..., Any], tuple[Any, ...]]"
-
-
-class Batch:
-    """One `_exec` of a batch node: PocketFlow calls the single-item `_exec` of the same node once per item."""
-
-    __slots__ = ("_next", "_token", "size", "subject")
-
-    current: ContextVar[Batch | None] = ContextVar("spanloom_pocketflow_batch", default=None)
-
-    def __init__(self, subject: object, size: int | None) -> None:
-        self.subject = subject
-        self.size = size
-        self._next = 0
-        self._token: Token[Batch | None] | None = None
-
-    def take(self) -> int:
-        """The index of the item that begins now (items begin in order, also under `asyncio.gather`)."""
-        index = self._next
-        self._next += 1
-        return index
-
-    def __enter__(self) -> None:
-        self._token = Batch.current.set(self)
-
-    def __exit__(self, exc_type: object, exc: object, tb: object) -> None:
-        token, self._token = self._token, None
-        if token is not None:
-            try:
-                Batch.current.reset(token)
-            except ValueError:  # a coroutine closed from another context: nothing of ours is current there
-                return
 
 
 class _Inside:

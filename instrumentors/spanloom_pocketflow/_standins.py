@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
     from spanloom_pocketflow._describe import Facts
     from spanloom_pocketflow._instrumentation import Chosen, Instrumentation
-    from spanloom_pocketflow._scopes import Attempts, Orchestra, Unit
+    from spanloom_pocketflow._loop import Orchestra
+    from spanloom_pocketflow._phases import Attempts
+    from spanloom_pocketflow._unit import Unit
 
 
 class StandIn:

@@ -220,14 +220,36 @@ def test_below_such_a_key_in_json_inside_strings(name, value, levels, ascii_only
         assert "Zq7" not in output
 
 
+PRIVATE_KEY = "-----BEGIN PRIVATE KEY-----\n{}-----END PRIVATE KEY-----\n"
+PASSWORD = "S3cr3t" * 100
+
+
+def test_a_secret_cut_in_two_does_not_come_into_view_where_others_before_it_shrink():
+    """The limit cuts the password off from the `@` that tells it; what is left moves forward by what was hidden."""
+    whole = PRIVATE_KEY.format("MIIEvQIB\n" * 40) + f"redis://:{PASSWORD}@host"
+    capture = Capture(Config(max_value_bytes=256))
+    for output in (capture.json(whole), capture.json([whole]), capture.message(ValueError(whole))):
+        assert "S3cr3t" not in output
+
+
+def test_nor_where_others_behind_it_shrink():
+    """The same in a stack trace, which is cut at its beginning."""
+    capture = Capture(Config(max_value_bytes=1000))
+    for lines in range(880, 960, 4):
+        keys = PRIVATE_KEY.format("MIIEvQIB\n" * lines)
+        output = capture.stacktrace(ValueError(f"{'x' * 5000}redis://:{PASSWORD}@host {keys} end"))
+        assert "S3cr3t" not in output
+        assert output.endswith("end\n")
+
+
 def test_json_inside_a_string_stays_json():
-    inner = json.dumps({"user": "u", "password": "p", "list": [1], "contact": "a@b.de", "token": 5})
+    inner = json.dumps({"user": "u", "password": "p", "list": [1], "contact": "a\na@b.de", "token": 5})
     shown = json.loads(Capture(Config()).json(inner))
     assert json.loads(shown) == {
         "user": "u",
         "password": "[REDACTED]",
         "list": [1],
-        "contact": "[REDACTED]",
+        "contact": "a\n[REDACTED]",
         "token": "[REDACTED]",
     }
 

@@ -262,7 +262,7 @@ def names(instrumentor):
     return [name for name, _ in instrumentor.calls]
 
 
-def test_on_once_and_off_once(make_instrumentor):
+def test_on_once_and_off_once(make_instrumentor, caplog):
     some = make_instrumentor(HERE)
     some.uninstrument()
     assert names(some) == []
@@ -274,6 +274,7 @@ def test_on_once_and_off_once(make_instrumentor):
     some.uninstrument()
     some.instrument()
     assert names(some) == ["on", "off", "on"]
+    assert caplog.records == []
 
 
 @pytest.mark.parametrize("dependency", [OLD, MISSING])

@@ -209,6 +209,7 @@ def test_names_of_credentials(text, name):
         (f"password={VALUE}; secret={VALUE}", f"password={MARK}; secret={MARK}"),
         (f"password=sk-{BODY}${VALUE}", f"password={MARK}"),  # recognised in part
         ('"api_key": 12345', f'"api_key": "{MARK}"'),
+        (f'password="a secret={VALUE} {VALUE}", x=1', f'password="{MARK}", x=1'),  # a name inside a value
         ("password=None, secret: null", "password=None, secret: null"),
     ],
 )
@@ -331,7 +332,12 @@ def test_innocent_keys(key):
     assert not names_credential(key)
 
 
-def test_a_huge_key_costs_nothing_and_counts_by_its_end():
+@pytest.mark.parametrize("given", ["4111 1111 1111 1111 123", "4111111111111111123", "5500-0000-0000-0004-123"])
+def test_a_card_with_its_security_code(text, given):
+    assert text(f"{given} 12/27") == f"{MARK} 12/27"
+
+
+def test_a_huge_key_counts_by_its_end():
     assert names_credential("x" * 1_000_000 + "_password")
     assert not names_credential("password_" * 100_000)
 

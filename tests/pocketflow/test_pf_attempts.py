@@ -54,7 +54,7 @@ def test_attempts_are_spans_and_failed_ones_events_of_the_node(recorder):
 def test_events_of_failed_attempts_are_timed_when_they_failed(recorder, monkeypatch):
     """Not when the delay is known, which is after it has been slept."""
     now = [1000]
-    monkeypatch.setattr("spanloom_pocketflow._scopes.time", types.SimpleNamespace(time_ns=lambda: now[0]))
+    monkeypatch.setattr("spanloom_pocketflow._phases.time", types.SimpleNamespace(time_ns=lambda: now[0]))
     monkeypatch.setattr("time.sleep", lambda seconds: now.append(now.pop() + int(seconds)))
     Flaky(max_retries=5, wait=10).run({})
     assert [event.timestamp for event in recorder.only("run_step Flaky").events] == [1000, 1010]
