@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,11 @@ from spanloom import guard
 from spanloom.testing import Recorder
 
 PATIENCE = 60  # seconds; only a hanging program meets it
+
+# A test run that was started with nohup or in the background ignores these, and its children would inherit that.
+for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _handler)
 
 
 @dataclass

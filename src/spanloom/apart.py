@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import os
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -42,7 +43,14 @@ class Apart:
         # Our spans, each with the span that the program sees as the current one while ours is.
         self._seen: WeakKeyDictionary[trace.Span, trace.Span] = WeakKeyDictionary()
         self._homes: dict[int, tuple[int, int]] = {}  # trace id of the program's -> ours, and its open spans
-        self._lock = threading.Lock()
+        self._unlock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._unlock)
+
+    def _unlock(self) -> None:
+        # Re-entrant: a signal handler or a finaliser can end a span while this thread is in here. New in a forked
+        # child: a thread of the parent may have held it.
+        self._lock = threading.RLock()
 
     def hide(self) -> None:
         """Make `get_current_span` pass over our spans; called before the program's first line."""

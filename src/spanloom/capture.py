@@ -87,7 +87,10 @@ class Capture:
         mark = note(len(text))
         try:
             if keep_end:
-                window = self._redactor.text(clean(text[-(limit + beyond) :]))[beyond if is_cut else 0 :]
+                window = clean(text[-(limit + beyond) :])
+                # as much goes as is made of what lies before the end: half secrets stay as they are there
+                unsure = len(self._redactor.text(window[:beyond])) if is_cut else 0
+                window = self._redactor.text(window)[unsure:]
                 if not is_cut and size(window) <= limit:
                     return window
                 return f"{mark}\n{cut(window[::-1], limit - size(mark) - 1)[::-1]}"

@@ -31,9 +31,12 @@ def end_by(hello, command, number, source=WAITING):
     """Start, wait until it is ready, send a signal; returns the exit code and stderr."""
     hello.write("app.py", source)
     with hello.start(command) as process:
-        assert process.stdout.readline() == "ready\n"
-        process.send_signal(number)
-        _, err = process.communicate()
+        try:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(number)
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     return process.returncode, err
 
 

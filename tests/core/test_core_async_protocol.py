@@ -257,7 +257,7 @@ def _finalisers_may_complain(monkeypatch):
     gc.collect()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(program=steps, ops=operations)
 def test_a_wrapped_async_generator_is_the_bare_one(make_bench, program, ops):
     bench = make_bench()
@@ -265,7 +265,7 @@ def test_a_wrapped_async_generator_is_the_bare_one(make_bench, program, ops):
     bench.recorder.assert_closed()
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200, deadline=None, derandomize=True)
 @given(program=steps, ops=operations)
 def test_a_wrapped_coroutine_is_the_bare_one(make_bench, program, ops):
     bench = make_bench()

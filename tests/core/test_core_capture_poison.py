@@ -704,7 +704,7 @@ ANYTHING = st.recursive(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500, deadline=None, derandomize=True)
 @given(value=ANYTHING, limit=st.one_of(st.just(16_384), st.integers(256, 1200)))
 def test_anything(value, limit):
     captured(value, limit)
@@ -725,7 +725,7 @@ JSON = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300, deadline=None, derandomize=True)
 @given(value=JSON)
 def test_json_values_come_out_whole(value):
     text = Capture(Config(content=True, redact=False, max_value_bytes=1 << 20)).json(value)

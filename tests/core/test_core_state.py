@@ -128,7 +128,8 @@ def test_an_untouched_set_is_untouched_whatever_its_order():
     numbers = set(range(1000))
     numbers.intersection_update({1, 33, 64})
     shrunken = set(range(1000))
-    shrunken.difference_update(set(range(1000)) - {1, 33, 64})
+    for number in shrunken - {1, 33, 64}:
+        shrunken.discard(number)  # the table keeps its size, and so the order; a copy's is smaller
     assert list(shrunken) != list(shrunken.copy())
     assert changes({"a": numbers, "b": shrunken}, lambda _: None) == ([], [], [])
 
@@ -397,7 +398,7 @@ KEYS = st.text(st.characters(blacklist_categories=("Cs",)), max_size=3)
 STATES = st.dictionaries(KEYS, JSON, max_size=8)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(state=STATES, data=st.data(), limit=st.integers(256, 3000))
 def test_a_rebinding_is_never_missed_and_an_untouched_key_never_named(state, data, limit):
     capture = Capture(Config(content=True, redact=False, max_value_bytes=limit))

@@ -165,7 +165,7 @@ def _finalisers_may_complain(monkeypatch):
     gc.collect()
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400, deadline=None, derandomize=True)
 @given(program=programs, ops=operations)
 def test_a_wrapped_generator_is_the_bare_one(make_bench, program, ops):
     bench = make_bench()
