@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Link
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
     from spanloom_pocketflow._unit import Unit
+
+_MOST_NODES: Final = 4096  # told apart in one run; all further ones share a number
 
 
 class Place:
@@ -46,10 +48,16 @@ class Orchestra:
     def place(self, template: object) -> Place:
         """The next place, for a node of the graph (before PocketFlow copies it)."""
         self._step += 1
-        index, _ = self._indices.setdefault(id(template), (len(self._indices), template))
+        index, _ = self._indices.get(id(template)) or self._number(template)
         previous = self._previous
         links = () if previous is None else (Link(previous),)
         return Place(self, self._step, index, links)
+
+    def _number(self, template: object) -> tuple[int, object]:
+        entry = len(self._indices), template
+        if entry[0] < _MOST_NODES:  # a flow may make up its nodes as it goes, without end
+            self._indices[id(template)] = entry
+        return entry
 
     def decided(self, node: Any, action: object, next_node: object | None) -> None:
         """The flow has asked for the node after `node`: the span that waited for it can end."""
@@ -61,12 +69,13 @@ class Orchestra:
             if unit.place is not None:
                 unit.place.next_name = type(next_node).__name__
         elif self.flow is not None and self.flow.recording and (successors := _successors(node)):
+            name = unit.telemetry.capture.name
             self.flow.span.add_event(
                 names.POCKETFLOW_NO_SUCCESSOR_EVENT,
                 {
                     names.NODE_NAME: unit.facts.name,
-                    names.POCKETFLOW_ACTION: action_text(action, in_flow=True) or "",
-                    names.POCKETFLOW_SUCCESSORS: successors,
+                    names.POCKETFLOW_ACTION: name(action_text(action, in_flow=True) or ""),
+                    names.POCKETFLOW_SUCCESSORS: [name(successor) for successor in successors],
                 },
             )
         unit.finish()

@@ -61,7 +61,7 @@ class Unit(Scope):
             self._shows_state = capture.state and place is None and not extra and current_scope() is None
             if self._shows_state:
                 self._show_state(names.INPUT)
-            self._snapshot = Snapshot(self._shared, capture if capture.state and not self._shows_state else None)
+            self._snapshot = Snapshot(self._shared, capture, values=capture.state and not self._shows_state)
         return self
 
     def _show_state(self, attribute: str) -> None:
@@ -102,7 +102,7 @@ class Unit(Scope):
         place = self.place
         action = None if self._outcome is not None else action_text(self.result, in_flow=place is not None)
         if action is not None:
-            found[names.POCKETFLOW_ACTION] = action
+            found[names.POCKETFLOW_ACTION] = self._telemetry.capture.name(action)  # may be a model's own words
         if place is not None and place.next_name is not None:
             found[names.POCKETFLOW_NEXT] = place.next_name
         if self._retries:

@@ -46,7 +46,8 @@ class Capture:
 
     def field(self, key: object, value: object, limit: int) -> str | None:
         """As `json`, for the value below a mapping's key: a credential's is hidden whole."""
-        return f'"{MARK}"' if hides(self._redactor, key, value) else self.json(value, limit)
+        hidden = value is not None and hides(self._redactor, key)
+        return f'"{MARK}"' if hidden else self.json(value, limit)
 
     def name(self, text: str) -> str:
         """A name that stands in a trace even without content (a state's key): redacted, short, encodable."""

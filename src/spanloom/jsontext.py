@@ -34,6 +34,7 @@ _CONTAINERS = cast("tuple[type[Any], ...]", (dict, list, tuple, set, frozenset, 
 _arguments: Final = BaseException.__dict__["args"].__get__
 _CHANGED: Final = "changed while it was read"
 _DEPTH: Final = 24
+_KEYS: Final = 1024  # keys remembered, each of at most SMALLEST bytes
 _EFFORT: Final = 32  # characters shown to the redactor per byte of room: it may shrink what it reads to nothing
 _INT64: Final = 1 << 63
 _DIGITS: Final = 13  # of the shortest number that a built-in pattern hides
@@ -171,6 +172,16 @@ class Writer:
         digits = text.removesuffix(".0")
         return text if self._redactor.text(digits) == digits else self._string(digits, room)
 
+    def _key(self, key: Any, room: int) -> tuple[str, bool]:
+        """A key as JSON text, and whether it names a credential. The same few keys come again and again."""
+        is_short = type(key) is str and len(key) <= SMALLEST
+        known = self._redactor.keys.get(key) if is_short else None
+        if known is None:
+            known = self._string(key_text(key), room), hides(self._redactor, key)
+            if is_short and size(known[0]) <= SMALLEST and len(self._redactor.keys) < _KEYS:
+                self._redactor.keys[key] = known
+        return known
+
     def _sequence(self, items: Iterator[Any], count: int, room: int, depth: int) -> str:
         parts: list[str] = []
         left = room - 2 - _CUT_MARK_BYTES
@@ -190,10 +201,9 @@ class Writer:
             if left < 2 * SMALLEST:
                 parts.append(f'"…":"{count - len(parts)} more"')
                 break
-            name = key_text(key)
-            quoted = self._string(name, min(left - SMALLEST, KEY_BYTES))
+            quoted, secret = self._key(key, min(left - SMALLEST, KEY_BYTES))
             left -= size(quoted) + 1
-            part = f'"{MARK}"' if hides(self._redactor, key, item) else self.write(item, left, depth + 1)
+            part = f'"{MARK}"' if secret and item is not None else self.write(item, left, depth + 1)
             left -= size(part) + 1
             parts.append(f"{quoted}:{part}")
         return f"{{{','.join(parts)}}}"
@@ -260,10 +270,8 @@ def key_text(key: Any) -> str:
     return _plain_key(key)
 
 
-def hides(redactor: Redactor, key: Any, value: Any) -> bool:
-    """Whether the value below a mapping's key must go whole. None is no secret."""
-    if value is None:
-        return False
+def hides(redactor: Redactor, key: Any) -> bool:
+    """Whether the value below a mapping's key must go whole."""
     if type(key) is tuple:
         return any(redactor.hides_key(_plain_key(part)) for part in cast("tuple[Any, ...]", key)[:8])
     return redactor.hides_key(_plain_key(key))

@@ -95,14 +95,16 @@ class Redactor:
 
     Attributes:
         own: whether there are patterns or a callable of the user's, which may mean any text, short numbers too.
+        keys: what became of short keys of mappings: their JSON text, and whether they name a credential.
     """
 
-    __slots__ = ("_built_in", "_callable", "_patterns", "own")
+    __slots__ = ("_built_in", "_callable", "_patterns", "keys", "own")
 
     def __init__(self, config: Config) -> None:
         self._built_in = config.redact
         self._patterns = config.redact_patterns
         self._callable: Callable[[str], str] | None = config.redactor
+        self.keys: dict[str, tuple[str, bool]] = {}
         self.own = bool(self._patterns) or self._callable is not None
 
     def hides_key(self, key: str) -> bool:

@@ -556,6 +556,22 @@ def test_redaction_makes_a_value_fit():
     )
 
 
+def test_keys_are_remembered_but_not_without_end():
+    calls = []
+    capture = Capture(Config(redactor=lambda text: (calls.append(text), text)[1]))
+    for _ in range(3):
+        assert json.loads(capture.json({"documents": 1, "password": 2, "x" * 63: 3})) == {
+            "documents": 1,
+            "password": "[REDACTED]",
+            "x" * 63: 3,
+        }
+    assert [call for call in calls if call.isalpha()] == ["documents", "password", "x" * 63, "x" * 63, "x" * 63]
+    for number in range(5000):
+        capture.json({str(number): 0})
+    assert len(capture._redactor.keys) <= 1024
+    assert json.loads(capture.json({"documents": None, "password": None})) == {"documents": None, "password": None}
+
+
 def test_long_keys():
     shown = captured({"k" * 10_000: 1, "é\ud800" * 10_000: 2})
     assert [key[-12:] for key in shown] == ["… 10000 chars"[-12:], "… 20000 chars"[-12:]]

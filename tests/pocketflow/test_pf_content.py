@@ -231,3 +231,40 @@ def test_values_are_bounded(recorder, on):
             if key in span.attributes:
                 assert len(span.attributes[key].encode()) <= 1000
                 json.loads(span.attributes[key])
+
+
+# -- names --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("traced")
+def test_names_that_the_program_makes_up_are_redacted_and_bounded_without_content_too(recorder):
+    """Actions and keys stand in every trace, and may be a model's own words."""
+    secret = "sk-proj-A1b2C3d4E5f6G7h8I9"
+
+    class Speaks(pf.Node):
+        def post(self, shared, prep_res, exec_res):
+            shared[secret] = 1
+            return f"use {secret} " + "and so on " * 100
+
+    _ = (node := Speaks()) - secret >> pf.Node()
+    with pytest.warns(UserWarning, match="Flow ends"):
+        Support(start=node).run({})
+    span = recorder.only("run_step Speaks")
+    (event,) = recorder.only("invoke_workflow Support").events
+    written = json.dumps([dict(span.attributes), dict(event.attributes)])
+    assert secret not in written
+    assert len(span.attributes[names.POCKETFLOW_ACTION].encode()) <= 256
+    assert "[REDACTED]" in span.attributes[names.STATE_CHANGED_KEYS][0]
+
+
+@pytest.mark.usefixtures("traced")
+def test_a_flow_that_makes_up_its_nodes_keeps_few_of_them(recorder, monkeypatch):
+    monkeypatch.setattr("spanloom_pocketflow._loop._MOST_NODES", 2)
+
+    class Endless(pf.Flow):
+        def get_next_node(self, curr, action):
+            return pf.Node() if len(recorder.named("run_step Node")) < 4 else None
+
+    Endless(start=pf.Node()).run({})
+    indices = [span.attributes[names.POCKETFLOW_NODE_INDEX] for span in recorder.named("run_step Node")]
+    assert indices == [0, 1, 2, 2, 2]

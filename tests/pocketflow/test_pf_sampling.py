@@ -178,7 +178,9 @@ def test_a_provider_that_does_nothing():
 def test_no_provider_yet_and_one_later(monkeypatch):
     """Instrumented before the program sets its provider: spans begin with it."""
     monkeypatch.setattr(trace, "_TRACER_PROVIDER", None)
-    PocketFlowInstrumentor().instrument(config=Config(content=True, redactor=refuse))
+    recorder = None
+    redactor = lambda text: text if recorder else refuse(text)
+    PocketFlowInstrumentor().instrument(config=Config(content=True, redactor=redactor))
     try:
         assert run_all() == {"text": "t", "more": "t"}
         recorder = Recorder()
