@@ -1,10 +1,12 @@
 """Fixtures of every test: a recorder with fixed ids and clock, spanloom's own errors raised, programs to run."""
 
+import importlib.util
 import json
 import os
 import signal
 import subprocess
 import sys
+import sysconfig
 import textwrap
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,3 +160,19 @@ def workshop(tmp_path):
 def _attributes():
     """A function: OTLP/JSON attributes as a dict."""
     return attributes
+
+
+@pytest.fixture(scope="session")
+def rotel():
+    """The Rotel collector's program and environment; skips the test where it cannot run."""
+    found = importlib.util.find_spec("rotel")
+    if found is None:
+        pytest.skip("rotel is not installed: pip install rotel (Linux only)")
+    program = str(Path(found.origin).with_name("rotel-agent"))
+    # It is linked with Python's shared library, which may lie beside this Python only.
+    libraries = filter(None, (sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")))
+    env = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
+    tried = subprocess.run([program, "version"], env=env, capture_output=True, text=True, check=False)
+    if "error while loading shared libraries" in tried.stderr:
+        pytest.skip(f"{tried.stderr.strip()} (on Debian: apt-get install libpython3.{sys.version_info[1]})")
+    return program, env

@@ -1,12 +1,10 @@
 """A real collector with a strict OTLP/JSON decoder takes every line, whatever was in the spans."""
 
-import importlib.util
 import math
 import socket
 import subprocess
 import time
 import urllib.request
-from pathlib import Path
 
 import pytest
 from opentelemetry.sdk.trace import Event, ReadableSpan
@@ -14,20 +12,20 @@ from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceStat
 
 from spanloom_jsonl._lines import to_lines
 
-ROTEL = importlib.util.find_spec("rotel")
-
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(ROTEL is None, reason="needs rotel")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def collector():
+def collector(rotel):
     """The address that a collector of its own takes traces at."""
+    program, env = rotel
     grpc, http = _free_port(), _free_port()
     process = subprocess.Popen(
         [
-            *(Path(ROTEL.origin).with_name("rotel-agent"), "start", "--exporter", "blackhole"),
+            *(program, "start", "--exporter", "blackhole"),
             *("--otlp-grpc-endpoint", f"127.0.0.1:{grpc}", "--otlp-http-endpoint", f"127.0.0.1:{http}"),
         ],
+        env=env,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )

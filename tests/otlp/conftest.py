@@ -2,18 +2,13 @@
 
 import contextlib
 import gzip
-import importlib.util
-import os
 import socket
 import subprocess
-import sys
-import sysconfig
 import threading
 import time
 import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -162,25 +157,10 @@ def _free_ports(number):
     return ports
 
 
-def _rotel():
-    """The program and its environment; skips the test where it cannot run."""
-    found = importlib.util.find_spec("rotel")
-    if found is None:
-        pytest.skip("rotel is not installed: pip install rotel (Linux only)")
-    program = str(Path(found.origin).with_name("rotel-agent"))
-    # It is linked with Python's shared library, which may lie beside this Python only.
-    libraries = filter(None, (sysconfig.get_config_var("LIBDIR"), os.environ.get("LD_LIBRARY_PATH")))
-    env = {**os.environ, "LD_LIBRARY_PATH": ":".join(libraries)}
-    tried = subprocess.run([program, "version"], env=env, capture_output=True, text=True, check=False)
-    if "error while loading shared libraries" in tried.stderr:
-        pytest.skip(f"{tried.stderr.strip()} (on Debian: apt-get install libpython3.{sys.version_info[1]})")
-    return program, env
-
-
 @pytest.fixture(scope="session")
-def agent(backend, tmp_path_factory):
+def agent(backend, rotel, tmp_path_factory):
     """A running Rotel that forwards to `backend`."""
-    program, env = _rotel()
+    program, env = rotel
     log = tmp_path_factory.mktemp("rotel") / "log"
     for _ in range(3):  # another process may take a port between our finding it free and Rotel's opening it
         grpc, http = _free_ports(2)
