@@ -41,7 +41,6 @@ class Facts(NamedTuple):
     root: dict[str, AttributeValue]  # start attributes of a run of its own
     node: dict[str, AttributeValue]  # start attributes as a node of a flow
     phases: dict[str, genai.Operation]  # span name and start attributes of its phases
-    is_flow: bool
 
 
 def facts(cls: type, framework: str, *, draft: bool = True) -> Facts:
@@ -66,7 +65,7 @@ def facts(cls: type, framework: str, *, draft: bool = True) -> Facts:
         phase: genai.Operation(f"{phase} {name}", {names.POCKETFLOW_PHASE: phase})
         for phase in ("prep", "exec", "exec_fallback", "post")
     }
-    return Facts(name, operation.span_name, root, {**root, names.NODE_NAME: name}, phases, is_flow)
+    return Facts(name, operation.span_name, root, {**root, names.NODE_NAME: name}, phases)
 
 
 def action_text(result: object, *, in_flow: bool) -> str | None:
