@@ -21,13 +21,15 @@ _SHORT: Final = 64
 class Capture:
     """Turns values and exceptions into attribute values as `config` allows."""
 
-    __slots__ = ("_exception_messages", "_names", "_redactor", "io", "limit", "params", "state")
+    __slots__ = ("_exception_messages", "_names", "_redactor", "io", "limit", "messages", "params", "state", "tools")
 
     def __init__(self, config: Config) -> None:
         self.limit = config.max_value_bytes
         self._redactor = Redactor(config)
         self._exception_messages = config.exception_messages
         self._names: dict[str, str] = {}
+        self.messages = config.captures("messages")
+        self.tools = config.captures("tools")
         self.io = config.captures("io")
         self.params = config.captures("params")
         self.state = config.captures("state")
@@ -60,6 +62,13 @@ class Capture:
         if len(text) <= _SHORT and len(self._names) < _NAMES:  # names repeat, and redaction takes a while
             self._names[text] = name
         return name
+
+    def text(self, text: str, limit: int | None = None) -> str | None:
+        """`text` as it stands, redacted, in at most `limit` (default: the configured bound) UTF-8 bytes.
+
+        Returns None if a redactor failed: the text is dropped then, not sent.
+        """
+        return self._plain(str.__str__(text), limit or self.limit)
 
     def message(self, exc: BaseException) -> str | None:
         """`str(exc)`, redacted and bounded; None if messages are off or there is none to be had."""

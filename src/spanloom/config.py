@@ -26,10 +26,11 @@ REDACT_PATTERNS: Final = "SPANLOOM_REDACT_PATTERNS"
 DRAFT_NAMES: Final = "SPANLOOM_DRAFT_NAMES"
 POCKETFLOW_PHASES: Final = "SPANLOOM_POCKETFLOW_PHASES"
 POCKETFLOW_MODULES: Final = "SPANLOOM_POCKETFLOW_MODULES"
+LANGGRAPH_CHECKPOINT_CONTEXT: Final = "SPANLOOM_LANGGRAPH_CHECKPOINT_CONTEXT"
 JSONL_DIR: Final = "SPANLOOM_JSONL_DIR"
 
 DEFAULT_DIRECTORY: Final = ".spanloom"
-CAPTURE_KINDS: Final = frozenset({"io", "state", "params"})
+CAPTURE_KINDS: Final = frozenset({"messages", "tools", "io", "state", "params"})
 PHASES: Final = frozenset({"prep", "exec", "post"})
 MIN_VALUE_BYTES: Final = 256
 
@@ -58,6 +59,8 @@ class Config:
         draft_names: write names that are still drafts of the GenAI conventions (`gen_ai.step.name`).
         pocketflow_phases: which PocketFlow phases get spans, of `PHASES`.
         pocketflow_modules: import names under which PocketFlow (or a copy of it) is patched.
+        langgraph_checkpoint_context: keep the span's context (`traceparent`) in the metadata of LangGraph's
+            checkpoints, so that a resume in another process is linked to the interrupted run.
     """
 
     content: bool = False
@@ -70,6 +73,7 @@ class Config:
     draft_names: bool = True
     pocketflow_phases: frozenset[str] = PHASES
     pocketflow_modules: tuple[str, ...] = ("pocketflow",)
+    langgraph_checkpoint_context: bool = False
 
     def captures(self, kind: str) -> bool:
         """Whether values of `kind` (of `CAPTURE_KINDS`) are recorded."""
@@ -119,6 +123,7 @@ class _Reader:
             draft_names=self._flag(DRAFT_NAMES, default.draft_names),
             pocketflow_phases=self._names(POCKETFLOW_PHASES, PHASES, default.pocketflow_phases),
             pocketflow_modules=self._modules(POCKETFLOW_MODULES, default.pocketflow_modules),
+            langgraph_checkpoint_context=self._flag(LANGGRAPH_CHECKPOINT_CONTEXT, default.langgraph_checkpoint_context),
         )
 
     def _get(self, name: str) -> str:

@@ -39,6 +39,18 @@ def workflow(name: str | None) -> Operation:
     return operation
 
 
+def agent(name: str | None) -> Operation:
+    """`invoke_agent {gen_ai.agent.name}`, in this process.
+
+    Args:
+        name: the user's own name for it, None where there is none.
+    """
+    operation = _operation(names.OP_INVOKE_AGENT, name)
+    if name:
+        operation.attributes[names.GEN_AI_AGENT_NAME] = name
+    return operation
+
+
 def step(name: str, *, draft: bool = True) -> Operation:
     """`run_step {gen_ai.step.name}` (draft, semantic-conventions-genai PR 188), with `spanloom.node.name` always.
 
@@ -50,4 +62,48 @@ def step(name: str, *, draft: bool = True) -> Operation:
     operation.attributes[names.NODE_NAME] = name
     if draft:
         operation.attributes[names.GEN_AI_STEP_NAME] = name
+    return operation
+
+
+def tool(name: str, description: str | None = None) -> Operation:
+    """`execute_tool {gen_ai.tool.name}`, for a function that runs in this process (`gen_ai.tool.type` `function`).
+
+    Args:
+        name: what the model calls it.
+        description: what the model is told about it.
+    """
+    operation = _operation(names.OP_EXECUTE_TOOL, name)
+    operation.attributes[names.GEN_AI_TOOL_NAME] = name
+    operation.attributes[names.GEN_AI_TOOL_TYPE] = "function"
+    if description:
+        operation.attributes[names.GEN_AI_TOOL_DESCRIPTION] = description
+    return operation
+
+
+def embeddings(model: str | None, provider: str) -> Operation:
+    """`embeddings {gen_ai.request.model}`.
+
+    Args:
+        model: the model asked for, where it is known.
+        provider: `gen_ai.provider.name`, which the convention requires.
+    """
+    operation = _operation(names.OP_EMBEDDINGS, model)
+    operation.attributes[names.GEN_AI_PROVIDER_NAME] = provider
+    if model:
+        operation.attributes[names.GEN_AI_REQUEST_MODEL] = model
+    return operation
+
+
+def retrieval(source: str | None, top_k: int | None = None) -> Operation:
+    """`retrieval {gen_ai.data_source.id}`.
+
+    Args:
+        source: what is searched, as the program or its framework names it.
+        top_k: how many documents are asked for, where that is known.
+    """
+    operation = _operation(names.OP_RETRIEVAL, source)
+    if source:
+        operation.attributes[names.GEN_AI_DATA_SOURCE_ID] = source
+    if top_k is not None:
+        operation.attributes[names.GEN_AI_RETRIEVAL_TOP_K] = top_k
     return operation

@@ -16,10 +16,11 @@ from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
 from spanloom import names
 from spanloom.capture import Capture
+from spanloom.carried import STAMPS, stamps
 from spanloom.config import Config, active
 from spanloom.guard import LOG, guarded, swallow
-from spanloom.span import Scope, below_dropped, current_scope, error_type
-from spanloom.state import Snapshot
+from spanloom.span import Carried, Scope, below_dropped, current_scope, error_type
+from spanloom.state import Snapshot, updates
 from spanloom.wrapping import Begun, Switch, await_in, call_in, drive, drive_async, wrap
 
 if TYPE_CHECKING:
@@ -30,14 +31,17 @@ if TYPE_CHECKING:
 
 __all__ = [
     "LOG",
+    "STAMPS",
     "BaseInstrumentor",
     "Begun",
     "Capture",
+    "Carried",
     "Config",
     "GatedInstrumentor",
     "Patches",
     "Scope",
     "Snapshot",
+    "Switch",
     "Telemetry",
     "active",
     "await_in",
@@ -50,7 +54,9 @@ __all__ = [
     "guarded",
     "names",
     "on_import",
+    "stamps",
     "swallow",
+    "updates",
     "wrap",
 ]
 
@@ -90,25 +96,39 @@ class Patches:
     def __init__(self) -> None:
         self._switch = Switch()
         self._done: list[tuple[Any, str, Any, Any]] = []
+        self._undo: list[Callable[[], None]] = []
 
     def wrap(self, owner: type | ModuleType, name: str, begin: Callable[..., Begun | None], lost: str) -> Any:
         """Wrap the function `name` that `owner` itself defines; returns the wrapper."""
         original: Any = owner.__dict__[name]
         kind = cast("type[Any]", type(original))
         bound = issubclass(kind, (staticmethod, classmethod))
-        shell = wrap(original.__func__ if bound else original, begin, lost, self._switch)
+        method = isinstance(owner, type) and not bound
+        shell = wrap(original.__func__ if bound else original, begin, lost, self._switch, method=method)
         wrapper = cast("Any", kind(shell) if bound else shell)
         setattr(owner, name, wrapper)
         self._done.append((owner, name, original, wrapper))
         return wrapper
 
+    def put(self, owner: type | ModuleType, name: str, wrapper: Any) -> None:
+        """Put a wrapper that `wrap` returned in the place of another name of the same function (`from x import y`)."""
+        self._done.append((owner, name, owner.__dict__[name], wrapper))
+        setattr(owner, name, wrapper)
+
     def holds(self, owner: type | ModuleType) -> bool:
         """Whether something of `owner` has been wrapped."""
         return any(done[0] is owner for done in self._done)
 
+    def on_restore(self, undo: Callable[[], None]) -> None:
+        """Have `undo` called by `restore`: for what an instrumentor replaces by itself."""
+        self._undo.append(undo)
+
     def restore(self) -> None:
         """Undo everything, newest first."""
         self._switch.on = False
+        while self._undo:
+            with guarded("restore", "the originals of some functions, which stay wrapped"):
+                self._undo.pop()()
         while self._done:
             owner, name, original, wrapper = self._done.pop()
             if owner.__dict__.get(name) is wrapper:

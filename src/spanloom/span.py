@@ -10,8 +10,9 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
+from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -20,10 +21,11 @@ from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from spanloom import names
+from spanloom.carried import OPEN_INFERENCE, STAMPS
 from spanloom.guard import swallow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from contextvars import Token
     from types import TracebackType
 
@@ -69,6 +71,10 @@ class Scope:
         parent: the scope that was current when this one was entered.
         raised: ways to exceptions of scopes below that already carry the `exception` event; the last ones.
         result: what the call returned, for `describe`.
+        failure: `error.type` of what this scope failed with; the cause told by scopes below that it cancelled.
+        stamps: attributes that every span below starts with (`spanloom.carried`); this one gets them by `open`.
+        item: is told every item of a stream that runs in this scope; None where the scope does not look at them.
+        announced: what provider instrumentors below find as the open model call; None tells them there is none.
     """
 
     # Exceptions that are a framework's control flow: the span closes as if the call had returned.
@@ -81,6 +87,12 @@ class Scope:
     parent: Scope | None = None
     raised: deque[Callable[[], BaseException | None]] | None = None
     result: Any = None
+    failure: str | None = None
+    stamps: Mapping[str, AttributeValue] | None = None
+    announced: object = None
+    item: Callable[[Any], None] | None = None
+    _entered_from: Context | None = None
+    _made: Context | None = None
     _token: Token[Context] | None = None
     _scope_token: Token[Scope | None] | None = None
     _end_time: int | None = None
@@ -101,6 +113,9 @@ class Scope:
     ) -> Self:
         """Start the span under the current one. Not yet current: that is `enter`."""
         try:
+            stamps = self.stamps or cast("Mapping[str, AttributeValue] | None", _get_context().get(STAMPS))
+            if stamps:
+                attributes = {**stamps, **attributes} if attributes else stamps
             self.span = self._telemetry.tracer.start_span(name, None, kind, attributes, links)
             self.recording = self.span.is_recording()
             self.dropped = not self.recording
@@ -113,13 +128,30 @@ class Scope:
         try:
             self.parent = _current.get()
             context = _get_context()
-            # An unsampled span below an unsampled span of the same trace adds nothing to the context.
-            if self.recording or _adds_context(self.span, context):
-                self._token = _attach(context, self.span)
+            if context is self._entered_from:  # a stream's next step
+                if self._made is not None:
+                    self._token = _attach(self._made)
+            else:
+                made = self._made = self._context_below(context)
+                self._entered_from = context
+                if made is not None:
+                    self._token = _attach(made)
             self._scope_token = _current.set(self)
         except Exception as exc:
             swallow("span.enter", "the parent of the spans below", exc)
         return self
+
+    def _context_below(self, context: Context) -> Context | None:
+        """The context that is current inside; None where it would be no other one."""
+        # An unsampled span below an unsampled span of the same trace adds nothing to the context.
+        if not self.recording and not _adds_context(self.span, context):
+            return None
+        made = _with_span(context, self.span)
+        if self.stamps is not None:
+            _put(made, STAMPS, self.stamps)
+        if self.announced is not context.get(OPEN_INFERENCE):
+            _put(made, OPEN_INFERENCE, self.announced)
+        return made
 
     def leave(self) -> None:
         """Restore what was current before `enter`. In another context (a finalised generator) there is nothing to."""
@@ -175,7 +207,7 @@ class Scope:
             self.span.end(self._end_time)
         except Exception as error:
             swallow("span.end", "the end of a span", error)
-        self.raised = self.result = None
+        self.raised = self.result = self._entered_from = self._made = None
 
     def returned(self, result: object) -> None:
         """The call has returned `result`."""
@@ -209,8 +241,11 @@ class Scope:
         status = _early_end(exc)
         if status is not None:
             self._outcome = {names.STATUS: status}
+            cause = self._cause() if status is CANCELLED else None
+            if cause is not None:
+                self._outcome[names.CANCELLED_CAUSE] = cause
             return
-        kind = error_type(exc)
+        kind = self.failure = error_type(exc)
         capture = self._telemetry.capture
         message = capture.message(exc)
         self._outcome = {names.ERROR_TYPE: kind}
@@ -232,15 +267,46 @@ class Scope:
                 parent.raised = deque(maxlen=_RAISED)
             parent.raised.append(_way_to(exc))
 
+    def _cause(self) -> str | None:
+        """Of a cancellation: what a scope above has failed with (a timeout, say), where it is known by now."""
+        scope = self.parent
+        while scope is not None and scope.failure is None:
+            scope = scope.parent
+        return scope.failure if scope is not None else None
+
+
+class Carried:
+    """The span and scope that are current here, to be made current again elsewhere (another thread's callback).
+
+    A context manager per use: `with carried.attached(): ...`. Unlike `Scope.enter` it may be used by several threads
+    at once, and after the scope has ended.
+    """
+
+    __slots__ = ("_context", "_scope")
+
+    def __init__(self) -> None:
+        self._context = _get_context()
+        self._scope = _current.get()
+
+    @contextmanager
+    def attached(self) -> Generator[None]:
+        """Current within the block."""
+        token, scope_token = _attach(self._context), _current.set(self._scope)
+        try:
+            yield
+        finally:
+            _current.reset(scope_token)
+            _detach(token)
+
 
 _put: Final = dict[str, object].__setitem__  # a Context refuses the assignment: nobody else has this one yet
 
 
-def _attach(context: Context, span: Span) -> Token[Context]:
-    """As `attach(set_span_in_context(span, context))`, in a third of the time, which every span pays."""
+def _with_span(context: Context, span: Span) -> Context:
+    """As `set_span_in_context(span, context)`, in a third of the time, which every span pays."""
     made = Context(context)
     _put(made, _SPAN_KEY, span)
-    return _attach_to.set(made)
+    return made
 
 
 def _detach(token: Token[Context]) -> None:
@@ -248,20 +314,23 @@ def _detach(token: Token[Context]) -> None:
     token.var.reset(token)
 
 
-def _attach_publicly(context: Context, span: Span) -> Token[Context]:
-    return otel_context.attach(trace.set_span_in_context(span, context))
+def _with_span_publicly(context: Context, span: Span) -> Context:
+    return Context(trace.set_span_in_context(span, context))
 
 
 try:
     from opentelemetry.trace.propagation import _SPAN_KEY  # pyright: ignore[reportPrivateUsage]
+except ImportError:
+    _with_span = _with_span_publicly
 
+try:
     _runtime: Any = otel_context._RUNTIME_CONTEXT  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     _attach_to: ContextVar[Context] = _runtime._current_context  # noqa: SLF001
     if type(_runtime) is not ContextVarsRuntimeContext or not isinstance(_attach_to, ContextVar):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise AttributeError  # noqa: TRY301
-    _get_context = _attach_to.get
-except (ImportError, AttributeError):  # another runtime context (OTEL_PYTHON_CONTEXT), or other internals
-    _get_context, _attach, _detach = otel_context.get_current, _attach_publicly, otel_context.detach
+    _get_context, _attach = _attach_to.get, _attach_to.set
+except AttributeError:  # another runtime context (OTEL_PYTHON_CONTEXT), or other internals
+    _get_context, _attach, _detach = otel_context.get_current, otel_context.attach, otel_context.detach
 
 
 def _adds_context(span: Span, context: Context) -> bool:

@@ -11,7 +11,7 @@ import inspect
 import sys
 import types
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from spanloom.guard import swallow
 
@@ -27,10 +27,16 @@ _UNOBSERVED: Final = nullcontext()
 
 
 class Begun(NamedTuple):
-    """What `begin` made of a call: the scope to run it in, and the positional arguments to call with."""
+    """What `begin` made of a call: the scope to run it in, and the arguments to call with.
+
+    Without `kwargs` the call keeps its own. `returned` is told the result, inside the scope; what it raises is
+    swallowed. Streams tell each item to their scope instead (`Scope.item`).
+    """
 
     scope: AbstractContextManager[Any]
     args: tuple[Any, ...]
+    kwargs: dict[str, Any] | None = None
+    returned: Callable[[Any], object] | None = None
 
 
 class Switch:
@@ -43,7 +49,7 @@ class Switch:
 
 
 def wrap(
-    function: Callable[..., Any], begin: Callable[..., Begun | None], lost: str, switch: Switch
+    function: Callable[..., Any], begin: Callable[..., Begun | None], lost: str, switch: Switch, *, method: bool = False
 ) -> Callable[..., Any]:
     """A function that behaves as `function` and is observed.
 
@@ -54,8 +60,10 @@ def wrap(
             scope must be a `Scope`.
         lost: what a failing `begin` costs, for the log.
         switch: while off, `begin` is not called.
+        method: `function` stands on a class; its first argument is the instance.
     """
     site = f"begin {function.__qualname__}"
+    called = _as_method(function) if method else function
 
     def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:
         if not switch.on:
@@ -67,14 +75,32 @@ def wrap(
             return None
 
     if inspect.isasyncgenfunction(function):
-        shell = _async_stream_shell(function, start)
+        shell = _async_stream_shell(called, start)
     elif inspect.isgeneratorfunction(function):
-        shell = _stream_shell(function, start)
+        shell = _stream_shell(called, start)
     elif inspect.iscoroutinefunction(function):
-        shell = _coroutine_shell(function, start)
+        shell = _coroutine_shell(called, start)
     else:
-        shell = _plain_shell(function, start)
+        shell = _plain_shell(called, start)
     return functools.wraps(function)(shell)
+
+
+def _as_method(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What stands on a class as a plain function of its instance.
+
+    A foreign wrapper (wrapt's, for one) has to be bound, as Python does it: called with the instance among its
+    arguments it would not know the instance.
+    """
+    if type(function) is types.FunctionType:
+        return function
+    kind = cast("type[Any]", type(function))
+    bind = getattr(kind, "__get__", None)
+
+    def call(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
+        bound = function if bind is None else bind(function, instance, type(instance))
+        return bound(*args, **kwargs)
+
+    return call
 
 
 def call_in(scope: Scope, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -108,13 +134,15 @@ class _Step:
 
     Attributes:
         closing: the consumer has closed the stream; one that takes this well ends as if it were used up.
+        item: is told every item, within the step; None where nobody wants to know.
     """
 
-    __slots__ = ("_scope", "closing")
+    __slots__ = ("_scope", "closing", "item")
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self.closing = False
+        self.item = scope.item if scope.recording else None
 
     def __enter__(self) -> None:
         self._scope.enter()
@@ -137,13 +165,37 @@ class _Step:
         self._scope.leave()
 
 
+def _tell(listener: Callable[[Any], object], value: Any) -> None:
+    try:
+        listener(value)
+    except Exception as exc:
+        swallow(f"tell {getattr(listener, '__qualname__', listener)}", "facts about a result", exc)
+
+
+def _hide_frame(exc: BaseException) -> None:
+    """Take the caller's frame, which is ours, out of the traceback that the program will see.
+
+    Python before 3.11 raises again with the traceback it had saved, so the frame stays there.
+    """
+    trace = exc.__traceback__
+    if trace is not None:
+        BaseException.with_traceback(exc, trace.tb_next)
+
+
 def _plain_shell(function: Callable[..., Any], start: Starter) -> Callable[..., Any]:
     def shell(*args: Any, **kwargs: Any) -> Any:
         begun = start(args, kwargs)
         if begun is None:
             return function(*args, **kwargs)
-        with begun.scope:
-            return function(*begun.args, **kwargs)
+        try:
+            with begun.scope:
+                result = function(*begun.args, **(kwargs if begun.kwargs is None else begun.kwargs))
+                if begun.returned is not None:
+                    _tell(begun.returned, result)
+                return result
+        except BaseException as exc:
+            _hide_frame(exc)
+            raise
 
     return shell
 
@@ -153,8 +205,15 @@ def _coroutine_shell(function: Callable[..., Any], start: Starter) -> Callable[.
         begun = start(args, kwargs)
         if begun is None:
             return await function(*args, **kwargs)
-        with begun.scope:
-            return await function(*begun.args, **kwargs)
+        try:
+            with begun.scope:
+                result = await function(*begun.args, **(kwargs if begun.kwargs is None else begun.kwargs))
+                if begun.returned is not None:
+                    _tell(begun.returned, result)
+                return result
+        except BaseException as exc:
+            _hide_frame(exc)
+            raise
 
     return shell
 
@@ -168,7 +227,7 @@ def _observed(
         return _UNOBSERVED, function(*args, **kwargs)
     scope: Any = begun.scope  # a Scope, see `wrap`
     try:
-        stream = function(*begun.args, **kwargs)
+        stream = function(*begun.args, **(kwargs if begun.kwargs is None else begun.kwargs))
     except BaseException as exc:  # arguments that the function does not take
         scope.close(exc)
         raise
@@ -206,14 +265,20 @@ def _stream_shell(function: Callable[..., Any], start: Starter) -> Callable[...,
 
     def shell(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         step, stream = _observed(function, start, args, kwargs)
+        item = step.item if isinstance(step, _Step) else None
         action: Callable[[Any], Any] = stream.send
         argument: Any = None
         while True:
             try:
                 with step:
                     items = [action(argument)]
+                    if item is not None:
+                        _tell(item, items[0])
             except StopIteration as stop:
                 return stop.value
+            except BaseException as exc:
+                _hide_frame(exc)
+                raise
             finally:
                 argument = None  # a thrown exception must not live on here, nor hold itself by its traceback
             try:
@@ -231,14 +296,20 @@ def _async_stream_shell(function: Callable[..., Any], start: Starter) -> Callabl
 
     async def shell(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
         step, stream = _observed(function, start, args, kwargs)
+        item = step.item if isinstance(step, _Step) else None
         action = _unseen(stream)
         argument: Any = None
         while True:
             try:
                 with step:
                     items = [await action(argument)]
+                    if item is not None:
+                        _tell(item, items[0])
             except StopAsyncIteration:
                 return
+            except BaseException as exc:
+                _hide_frame(exc)
+                raise
             finally:
                 argument = None
             try:

@@ -10,6 +10,7 @@ from spanloom.config import Config, activate, active, compile_patterns, trace_di
 CONTENT = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
 FLAGS = {
     "SPANLOOM_CAPTURE_EXCEPTION_MESSAGES": ("exception_messages", True),
+    "SPANLOOM_LANGGRAPH_CHECKPOINT_CONTEXT": ("langgraph_checkpoint_context", False),
     "SPANLOOM_REDACT": ("redact", True),
     "SPANLOOM_DRAFT_NAMES": ("draft_names", True),
 }
@@ -86,7 +87,7 @@ def test_max_value_bytes_wrong(log, value):
 
 
 LISTS = {
-    "SPANLOOM_CAPTURE": ("capture", ["io", "params", "state"]),
+    "SPANLOOM_CAPTURE": ("capture", ["io", "messages", "params", "state", "tools"]),
     "SPANLOOM_POCKETFLOW_PHASES": ("pocketflow_phases", ["exec", "post", "prep"]),
 }
 
@@ -94,7 +95,7 @@ LISTS = {
 @pytest.mark.parametrize("name", LISTS)
 def test_lists_of_names(log, name):
     field, accepted = LISTS[name]
-    first, second, _ = accepted
+    first, second, *_ = accepted
     for text, value in {
         "all": accepted,
         "ALL": accepted,

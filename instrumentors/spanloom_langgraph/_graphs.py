@@ -1,0 +1,63 @@
+"""LangGraph's own functions that are wrapped: runs, tasks, loops.
+
+Private ones have moved between versions; one that is missing costs what it would have told, and one line in the log.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from spanloom.instrument import LOG
+from spanloom_langgraph._loop import Loop
+from spanloom_langgraph._nodes import Nodes
+from spanloom_langgraph._runs import Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from spanloom.instrument import Begun, Patches, Telemetry
+
+
+def patch_graphs(_: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
+    """Wrap LangGraph, whose `langgraph.pregel` has just been imported, and with it all that belongs to it."""
+    pregel: type | None = getattr(_module("langgraph.pregel"), "Pregel", None)
+    if pregel is None:
+        LOG.warning("LangGraph has no class langgraph.pregel.Pregel; its graphs are not traced. Upgrade spanloom.")
+        return
+    runs = Runs(telemetry, pregel)
+    nodes, loop = Nodes(runs), Loop(runs)
+
+    def wrap(owner: Any, name: str, begin: Callable[..., Begun | None], lost: str) -> Any:
+        if owner is None or name not in vars(owner):
+            LOG.warning(
+                "This version of LangGraph has no %s; %s not traced. Upgrade spanloom or LangGraph.", name, lost
+            )
+            return None
+        return patches.wrap(owner, name, begin, lost)
+
+    wrap(pregel, "stream", runs.begin, "runs of graphs are")
+    wrap(pregel, "astream", runs.begin, "async runs of graphs are")
+    retry = _module("langgraph.pregel._retry", "langgraph.pregel.retry")
+    runner = _module("langgraph.pregel._runner", "langgraph.pregel.runner")
+    for name in ("run_with_retry", "arun_with_retry"):
+        original = getattr(retry, name, None)
+        wrapper = wrap(retry, name, nodes.begin, "nodes are")
+        # the runner has imported it by value; what somebody else has put there is theirs
+        if wrapper is not None and getattr(runner, name, None) is original:
+            patches.put(runner, name, wrapper)
+    wrap(retry, "_should_retry_on", nodes.begin_decide_retry, "retries of nodes are")
+    loops = _module("langgraph.pregel._loop", "langgraph.pregel.loop")
+    base = getattr(loops, "PregelLoop", None)
+    wrap(base, "_first", loop.begin_first, "resumed runs are")
+    wrap(base, "_suppress_interrupt", loop.begin_end, "interrupts of runs are")
+    wrap(base, "output_writes", loop.begin_output, "cached nodes are")
+    wrap(
+        getattr(loops, "SyncPregelLoop", None), "put_writes", loop.begin_put_writes, "checkpoint writes of threads are"
+    )
+
+
+def _module(*candidates: str) -> Any:
+    """The first of these modules that is imported: `langgraph.pregel` has imported all that there are."""
+    return next((sys.modules[name] for name in candidates if name in sys.modules), None)

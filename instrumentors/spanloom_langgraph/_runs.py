@@ -1,0 +1,191 @@
+"""The span of a graph's run, around `Pregel.stream` and `Pregel.astream`.
+
+`invoke`, `ainvoke`, `batch`, `astream_events` and the rest all go through these two. A graph that another one uses as
+a node runs in its node's span, which then is a run's (`spanloom_langgraph._nodes`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+from weakref import WeakKeyDictionary
+
+from spanloom.instrument import Begun, Scope, below_dropped, current_scope, names, stamps
+from spanloom_langgraph._edges import Edges
+from spanloom_langgraph._flow import bubble_up, status_of
+from spanloom_langgraph._resume import Interrupted, with_context
+from spanloom_langgraph._shape import GraphFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from opentelemetry.util.types import AttributeValue
+
+    from spanloom.instrument import Telemetry
+
+
+class Run:
+    """One run of a graph, while it lasts: what its nodes' spans need, and what becomes known of it.
+
+    Attributes:
+        graph: what is known of the graph.
+        edges: who triggers whom.
+        found: attributes of the run's span, written at its end.
+        cached: names of the nodes that did not run, because their writes came from the cache.
+        result: the run's output, where it is to be recorded.
+    """
+
+    __slots__ = ("cached", "edges", "found", "graph", "result")
+
+    def __init__(self, graph: GraphFacts) -> None:
+        self.graph = graph
+        self.edges = Edges()
+        self.found: dict[str, AttributeValue] = {}
+        self.cached: list[str] = []
+        self.result: Any = None
+
+    def describe(self) -> dict[str, AttributeValue]:
+        """Attributes of the run's span."""
+        return {**self.found, names.LANGGRAPH_CACHED: self.cached} if self.cached else self.found
+
+
+class GraphScope(Scope):
+    """The scope of a run, or of a node, which may itself be a run.
+
+    Attributes:
+        run: the run, while this is one.
+    """
+
+    run: Run | None = None
+
+    def _fail(self, exc: BaseException) -> None:
+        if isinstance(exc, bubble_up()):
+            self._outcome = {names.STATUS: status_of(exc), **self.bubbled(exc)}
+        else:
+            super()._fail(exc)
+
+    def bubbled(self, exc: BaseException) -> dict[str, AttributeValue]:  # noqa: ARG002  for subclasses
+        """What an exception that only leaves the scope tells besides its status."""
+        return {}
+
+    def fail_as(self, kind: str) -> None:
+        """What runs below is about to be cancelled because of an error of this type."""
+        self.failure = kind
+
+
+class RunScope(GraphScope):
+    """A run that is not a node of another."""
+
+    shows_values = False
+
+    def describe(self) -> dict[str, AttributeValue]:
+        """What the run's loop has told."""
+        run = self.run
+        if run is None:
+            return {}
+        found = run.describe()
+        if self.shows_values and run.result is not None:
+            text = self._telemetry.capture.json(run.result)
+            if text is not None:
+                return {**found, names.OUTPUT: text}
+        return found
+
+    def finish(self) -> None:
+        """As `Scope.finish`; of the run nothing is kept, as a background task keeps its context and so this scope."""
+        super().finish()
+        self.run = None
+
+
+def run_of(scope: Scope | None) -> GraphScope | None:
+    """The innermost scope of a run that `scope` lies in."""
+    while scope is not None:
+        if isinstance(scope, GraphScope) and scope.run is not None:
+            return scope
+        scope = scope.parent
+    return None
+
+
+class Runs:
+    """Opens the spans of runs.
+
+    Attributes:
+        telemetry: where spans go.
+        pregel: the class of compiled graphs.
+        interrupted: the runs that can be resumed.
+    """
+
+    def __init__(self, telemetry: Telemetry, pregel: type) -> None:
+        self.telemetry = telemetry
+        self.pregel = pregel
+        self.interrupted = Interrupted()
+        self._facts: WeakKeyDictionary[Any, GraphFacts] = WeakKeyDictionary()
+
+    def facts(self, graph: Any) -> GraphFacts:
+        """What is known of a graph, read once."""
+        facts = self._facts.get(graph)
+        if facts is None:
+            facts = self._facts[graph] = GraphFacts(graph, draft=self.telemetry.config.draft_names)
+        return facts
+
+    def begin(self, graph: Any, *args: Any, **kwargs: Any) -> Begun | None:
+        """`Pregel.stream(self, input, config=None, ...)` and `astream`; a scope for the run."""
+        if below_dropped():
+            return None
+        above = current_scope()
+        facts = self.facts(graph)
+        if isinstance(above, GraphScope) and above.run is None and getattr(above, "graph", None) is graph:
+            above.run = Run(facts)  # its own node's span; anew for each attempt
+            return None
+        scope = RunScope(self.telemetry)
+        scope.run = Run(facts)
+        config: Mapping[str, Any] | None = kwargs.get("config", args[1] if len(args) > 1 else None)
+        scope.stamps = conversation(graph, config)
+        is_root = run_of(above) is None
+        attributes = facts.start.attributes
+        if is_root:
+            attributes = {**attributes, **facts.shape(graph, self.pregel)}
+        scope.open(facts.start.span_name, attributes)
+        capture = self.telemetry.capture
+        if scope.recording and capture.io:
+            scope.shows_values = True
+            text = capture.json(shown(args[0] if args else kwargs.get("input")))
+            if text is not None:
+                scope.span.set_attribute(names.INPUT, text)
+        if is_root and scope.recording and self.telemetry.config.langgraph_checkpoint_context:
+            return self._with_context(scope, graph, args, kwargs, config)
+        return Begun(scope, (graph, *args))
+
+    @staticmethod
+    def _with_context(
+        scope: RunScope, graph: Any, args: tuple[Any, ...], kwargs: dict[str, Any], config: Mapping[str, Any] | None
+    ) -> Begun:
+        carrying = with_context(config, scope.span)
+        if len(args) > 1:
+            return Begun(scope, (graph, args[0], carrying, *args[2:]))
+        return Begun(scope, (graph, *args), {**kwargs, "config": carrying})
+
+
+def conversation(graph: Any, config: Mapping[str, Any] | None) -> Mapping[str, AttributeValue] | None:
+    """The stamps of a run whose configuration names a thread; None where it adds nothing to what is carried.
+
+    Args:
+        graph: its own configuration counts where the call's does not say.
+        config: of the call (`RunnableConfig`).
+    """
+    for source in (config, getattr(graph, "config", None)):
+        configurable = cast("Mapping[str, Any]", (source or {}).get("configurable") or {})
+        thread = configurable.get("thread_id")
+        if thread is not None:
+            carried = stamps()
+            known = str(thread)
+            if carried.get(names.GEN_AI_CONVERSATION_ID) == known:
+                return None
+            return {**carried, names.GEN_AI_CONVERSATION_ID: known}
+    return None
+
+
+def shown(value: Any) -> Any:
+    """A run's input as it is recorded: of a `Command`, the parts that are set."""
+    if type(value).__name__ != "Command" or not hasattr(value, "resume"):
+        return value
+    parts = {part: getattr(value, part, None) for part in ("resume", "update", "goto", "graph")}
+    return {part: given for part, given in parts.items() if given is not None and given != ()}
