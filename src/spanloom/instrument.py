@@ -14,11 +14,14 @@ from opentelemetry import trace
 from opentelemetry.instrumentation.dependencies import DependencyConflict, DependencyConflictError
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
-from spanloom import names
+from spanloom import messages, names, parts
 from spanloom.capture import Capture
 from spanloom.carried import STAMPS, stamps
 from spanloom.config import Config, active
+from spanloom.embedding import Embedding
 from spanloom.guard import LOG, guarded, swallow
+from spanloom.inference import Inference, Usage
+from spanloom.lean import lean
 from spanloom.span import Carried, Scope, below_dropped, current_scope, error_type
 from spanloom.state import Snapshot, updates
 from spanloom.wrapping import Begun, Switch, await_in, call_in, drive, drive_async, wrap
@@ -37,12 +40,15 @@ __all__ = [
     "Capture",
     "Carried",
     "Config",
+    "Embedding",
     "GatedInstrumentor",
+    "Inference",
     "Patches",
     "Scope",
     "Snapshot",
     "Switch",
     "Telemetry",
+    "Usage",
     "active",
     "await_in",
     "below_dropped",
@@ -52,8 +58,10 @@ __all__ = [
     "drive_async",
     "error_type",
     "guarded",
+    "messages",
     "names",
     "on_import",
+    "parts",
     "stamps",
     "swallow",
     "updates",
@@ -83,7 +91,8 @@ class Telemetry:
         from spanloom.version import VERSION
 
         settings = config or active()
-        return cls(trace.get_tracer(name, VERSION, tracer_provider), settings, Capture(settings))
+        tracer = lean(trace.get_tracer(name, VERSION, tracer_provider))
+        return cls(tracer, settings, Capture(settings))
 
 
 class Patches:

@@ -19,6 +19,7 @@ from opentelemetry.util._once import Once
 from spanloom import environment
 from spanloom.apart import Apart, OurTracer, Tap
 from spanloom.guard import guarded, swallow
+from spanloom.lean import lean
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -52,7 +53,7 @@ class YieldingProvider(TracerProvider):
     def get_tracer(self, *args: Any, **kwargs: Any) -> trace.Tracer:
         """As the SDK's, for instrumentors; a tracer that follows, for the program."""
         mine = super().get_tracer(*args, **kwargs)
-        return OurTracer(self.apart, mine) if self.fixed else _FollowingTracer(self, mine, args, kwargs)
+        return OurTracer(self.apart, lean(mine)) if self.fixed else _FollowingTracer(self, mine, args, kwargs)
 
 
 class _FollowingTracer(trace.Tracer):
