@@ -37,8 +37,10 @@ def patch_graphs(_: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
             return None
         return patches.wrap(owner, name, begin, lost)
 
-    wrap(pregel, "stream", runs.begin, "runs of graphs are")
-    wrap(pregel, "astream", runs.begin, "async runs of graphs are")
+    for name in ("stream", "astream"):
+        wrap(pregel, name, runs.begin_stream, "runs of graphs are")
+    for name in ("invoke", "ainvoke"):
+        wrap(pregel, name, runs.begin_invoke, "runs of graphs are")
     retry = _module("langgraph.pregel._retry", "langgraph.pregel.retry")
     runner = _module("langgraph.pregel._runner", "langgraph.pregel.runner")
     for name in ("run_with_retry", "arun_with_retry"):
@@ -52,6 +54,7 @@ def patch_graphs(_: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
     base = getattr(loops, "PregelLoop", None)
     wrap(base, "_first", loop.begin_first, "resumed runs are")
     wrap(base, "_suppress_interrupt", loop.begin_end, "interrupts of runs are")
+    wrap(loops, "should_interrupt", loop.begin_should_interrupt, "where runs are told to stop is")
     wrap(base, "output_writes", loop.begin_output, "cached nodes are")
     wrap(
         getattr(loops, "SyncPregelLoop", None), "put_writes", loop.begin_put_writes, "checkpoint writes of threads are"

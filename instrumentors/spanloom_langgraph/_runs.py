@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 from spanloom.instrument import Begun, Scope, below_dropped, current_scope, names, stamps
 from spanloom_langgraph._edges import Edges
 from spanloom_langgraph._flow import bubble_up, status_of
-from spanloom_langgraph._resume import Interrupted, with_context
+from spanloom_langgraph._resume import Stopped, with_context
 from spanloom_langgraph._shape import GraphFacts
 
 if TYPE_CHECKING:
@@ -32,15 +32,17 @@ class Run:
         found: attributes of the run's span, written at its end.
         cached: names of the nodes that did not run, because their writes came from the cache.
         result: the run's output, where it is to be recorded.
+        stops: names of the nodes that the run is to stop before or after, as it was told to.
     """
 
-    __slots__ = ("cached", "edges", "found", "graph", "result")
+    __slots__ = ("cached", "edges", "found", "graph", "result", "stops")
 
     def __init__(self, graph: GraphFacts) -> None:
         self.graph = graph
         self.edges = Edges()
         self.found: dict[str, AttributeValue] = {}
         self.cached: list[str] = []
+        self.stops: list[str] = []
         self.result: Any = None
 
     def describe(self) -> dict[str, AttributeValue]:
@@ -53,9 +55,11 @@ class GraphScope(Scope):
 
     Attributes:
         run: the run, while this is one.
+        graph: the graph that is to run in this scope next, or does; None for a node that is none.
     """
 
     run: Run | None = None
+    graph: Any = None
 
     def _fail(self, exc: BaseException) -> None:
         if isinstance(exc, bubble_up()):
@@ -92,7 +96,7 @@ class RunScope(GraphScope):
     def finish(self) -> None:
         """As `Scope.finish`; of the run nothing is kept, as a background task keeps its context and so this scope."""
         super().finish()
-        self.run = None
+        self.run = self.graph = None
 
 
 def run_of(scope: Scope | None) -> GraphScope | None:
@@ -110,13 +114,13 @@ class Runs:
     Attributes:
         telemetry: where spans go.
         pregel: the class of compiled graphs.
-        interrupted: the runs that can be resumed.
+        stopped: the runs that can be resumed.
     """
 
     def __init__(self, telemetry: Telemetry, pregel: type) -> None:
         self.telemetry = telemetry
         self.pregel = pregel
-        self.interrupted = Interrupted()
+        self.stopped = Stopped()
         self._facts: WeakKeyDictionary[Any, GraphFacts] = WeakKeyDictionary()
 
     def facts(self, graph: Any) -> GraphFacts:
@@ -126,17 +130,32 @@ class Runs:
             facts = self._facts[graph] = GraphFacts(graph, draft=self.telemetry.config.draft_names)
         return facts
 
-    def begin(self, graph: Any, *args: Any, **kwargs: Any) -> Begun | None:
-        """`Pregel.stream(self, input, config=None, ...)` and `astream`; a scope for the run."""
+    def begin_stream(self, graph: Any, *args: Any, **kwargs: Any) -> Begun | None:
+        """`Pregel.stream(self, input, config=None, ...)` and `astream`; a scope for the run, unless it has one."""
+        scope = _made_for(graph)
+        if scope is not None:
+            if scope.recording:
+                scope.run = Run(self.facts(graph))  # in `invoke`'s span, or its own node's: anew for each attempt
+            return None
+        begun = self._begin(graph, args, kwargs)
+        if begun is not None:
+            cast("RunScope", begun.scope).run = Run(self.facts(graph))
+        return begun
+
+    def begin_invoke(self, graph: Any, *args: Any, **kwargs: Any) -> Begun | None:
+        """`Pregel.invoke(self, input, config=None, ...)` and `ainvoke`, which run `stream` inside.
+
+        They need no change of context at each of its items.
+        """
+        return self._begin(graph, args, kwargs) if _made_for(graph) is None else None
+
+    def _begin(self, graph: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:
         if below_dropped():
             return None
         above = current_scope()
         facts = self.facts(graph)
-        if isinstance(above, GraphScope) and above.run is None and getattr(above, "graph", None) is graph:
-            above.run = Run(facts)  # its own node's span; anew for each attempt
-            return None
         scope = RunScope(self.telemetry)
-        scope.run = Run(facts)
+        scope.graph = graph
         config: Mapping[str, Any] | None = kwargs.get("config", args[1] if len(args) > 1 else None)
         scope.stamps = conversation(graph, config)
         is_root = run_of(above) is None
@@ -162,6 +181,12 @@ class Runs:
         if len(args) > 1:
             return Begun(scope, (graph, args[0], carrying, *args[2:]))
         return Begun(scope, (graph, *args), {**kwargs, "config": carrying})
+
+
+def _made_for(graph: Any) -> GraphScope | None:
+    """The current scope, where it was opened for this graph's run: by its node or by `invoke`."""
+    scope = current_scope()
+    return scope if isinstance(scope, GraphScope) and scope.run is None and scope.graph is graph else None
 
 
 def conversation(graph: Any, config: Mapping[str, Any] | None) -> Mapping[str, AttributeValue] | None:

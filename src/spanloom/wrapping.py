@@ -10,7 +10,6 @@ import functools
 import inspect
 import sys
 import types
-from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from spanloom.guard import swallow
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from spanloom.span import Scope
 
     Starter = Callable[[tuple[Any, ...], dict[str, Any]], "Begun | None"]
-
-_UNOBSERVED: Final = nullcontext()
 
 
 class Begun(NamedTuple):
@@ -93,12 +90,9 @@ def _as_method(function: Callable[..., Any]) -> Callable[..., Any]:
     """
     if type(function) is types.FunctionType:
         return function
-    kind = cast("type[Any]", type(function))
-    bind = getattr(kind, "__get__", None)
 
     def call(instance: Any, /, *args: Any, **kwargs: Any) -> Any:
-        bound = function if bind is None else bind(function, instance, type(instance))
-        return bound(*args, **kwargs)
+        return cast("Any", function).__get__(instance, type(instance))(*args, **kwargs)
 
     return call
 
@@ -132,37 +126,55 @@ def drive_async(scope: Scope, stream: AsyncGenerator[Any, Any]) -> AsyncGenerato
 class _Step:
     """The scope is current for one step of a stream, so the consumer never sees it between two items.
 
+    A stream ends by an exception out of a step; the span ends first, then the context is restored.
+
     Attributes:
         closing: the consumer has closed the stream; one that takes this well ends as if it were used up.
         item: is told every item, within the step; None where nobody wants to know.
+        enter: before a step.
+        leave: after it, in any case.
     """
 
-    __slots__ = ("_scope", "closing", "item")
+    __slots__ = ("_scope", "closing", "enter", "item", "leave")
 
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
         self.closing = False
         self.item = scope.item if scope.recording else None
+        self.enter = scope.enter
+        self.leave = scope.leave
 
-    def __enter__(self) -> None:
-        self._scope.enter()
+    def ended(self) -> None:
+        """The stream is used up, or closed."""
+        self._scope.close(GeneratorExit() if self.closing else None)
 
-    def __exit__(self, exc_type: object, exc: BaseException | None, tb: object) -> None:
-        # A stream ends by an exception out of a step; the span ends first, then the context is restored.
-        try:
-            if isinstance(exc, (StopIteration, StopAsyncIteration)):
-                self._scope.close(GeneratorExit() if self.closing else None)
-            elif exc is not None:
-                self._scope.close(exc)
-        finally:
-            self.closing = False
-            self._scope.leave()
+    def failed(self, exc: BaseException) -> None:
+        """The stream raised `exc`; one that yields on instead of closing has not ended."""
+        self._scope.close(exc)
 
     def __del__(self) -> None:
         # The stream's frame went without an end: a generator that yields to its finaliser, or an async one that
         # has no event loop to finish it.
         self._scope.close(GeneratorExit())
         self._scope.leave()
+
+
+class _Unobserved:
+    """The same without a scope."""
+
+    closing = False
+    item = None
+
+    def enter(self) -> None:
+        """Nothing."""
+
+    leave = ended = enter
+
+    def failed(self, exc: BaseException) -> None:
+        """Nothing."""
+
+
+_UNOBSERVED: Final = _Unobserved()
 
 
 def _tell(listener: Callable[[Any], object], value: Any) -> None:
@@ -218,20 +230,14 @@ def _coroutine_shell(function: Callable[..., Any], start: Starter) -> Callable[.
     return shell
 
 
-def _observed(
-    function: Callable[..., Any], start: Starter, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[_Step | nullcontext[None], Any]:
-    """The context of each step of a stream, and the stream."""
-    begun = start(args, kwargs)
-    if begun is None:
-        return _UNOBSERVED, function(*args, **kwargs)
-    scope: Any = begun.scope  # a Scope, see `wrap`
+def _stream_of(function: Callable[..., Any], begun: Begun, kwargs: dict[str, Any]) -> Any:
+    """The stream that runs in the scope of `begun`."""
     try:
-        stream = function(*begun.args, **(kwargs if begun.kwargs is None else begun.kwargs))
+        return function(*begun.args, **(kwargs if begun.kwargs is None else begun.kwargs))
     except BaseException as exc:  # arguments that the function does not take
+        scope: Any = begun.scope  # a Scope, see `wrap`
         scope.close(exc)
         raise
-    return _Step(scope), stream
 
 
 def _unseen(stream: AsyncGenerator[Any, Any]) -> Callable[[Any], Any]:
@@ -252,10 +258,9 @@ def _unseen(stream: AsyncGenerator[Any, Any]) -> Callable[[Any], Any]:
     return asend
 
 
-def _as_thrown(exc: BaseException, step: _Step | nullcontext[None]) -> BaseException:
+def _as_thrown(exc: BaseException, step: _Step | _Unobserved) -> BaseException:
     """What the consumer has thrown into a stream, without the mark that our frame has left in its traceback."""
-    if isinstance(step, _Step):
-        step.closing = isinstance(exc, GeneratorExit)
+    step.closing = isinstance(exc, GeneratorExit)
     trace = exc.__traceback__
     return BaseException.with_traceback(exc, trace.tb_next if trace is not None else None)
 
@@ -264,22 +269,34 @@ def _stream_shell(function: Callable[..., Any], start: Starter) -> Callable[...,
     """`send`, `throw`, `close`, the return value and every exception as without us."""
 
     def shell(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
-        step, stream = _observed(function, start, args, kwargs)
-        item = step.item if isinstance(step, _Step) else None
+        begun = start(args, kwargs)
+        if begun is None:
+            try:
+                return (yield from function(*args, **kwargs))  # pyright: ignore[reportUnknownVariableType]
+            except BaseException as exc:
+                _hide_frame(exc)
+                raise
+        stream = _stream_of(function, begun, kwargs)
+        step = _Step(cast("Scope", begun.scope))
+        enter, leave, item = step.enter, step.leave, step.item
         action: Callable[[Any], Any] = stream.send
         argument: Any = None
         while True:
             try:
-                with step:
-                    items = [action(argument)]
-                    if item is not None:
-                        _tell(item, items[0])
+                enter()
+                items = [action(argument)]
+                step.closing = False
+                if item is not None:
+                    _tell(item, items[0])
             except StopIteration as stop:
+                step.ended()
                 return stop.value
             except BaseException as exc:
+                step.failed(exc)
                 _hide_frame(exc)
                 raise
             finally:
+                leave()
                 argument = None  # a thrown exception must not live on here, nor hold itself by its traceback
             try:
                 argument = yield items.pop()  # nor an item that the consumer lets go
@@ -295,22 +312,28 @@ def _async_stream_shell(function: Callable[..., Any], start: Starter) -> Callabl
     """The same for `asend`, `athrow` and `aclose`: `await` and the name of the end are all that differs."""
 
     async def shell(*args: Any, **kwargs: Any) -> AsyncGenerator[Any, Any]:
-        step, stream = _observed(function, start, args, kwargs)
-        item = step.item if isinstance(step, _Step) else None
+        begun = start(args, kwargs)
+        stream = function(*args, **kwargs) if begun is None else _stream_of(function, begun, kwargs)
+        step = _UNOBSERVED if begun is None else _Step(cast("Scope", begun.scope))
+        enter, leave, item = step.enter, step.leave, step.item
         action = _unseen(stream)
         argument: Any = None
         while True:
             try:
-                with step:
-                    items = [await action(argument)]
-                    if item is not None:
-                        _tell(item, items[0])
+                enter()
+                items = [await action(argument)]
+                step.closing = False
+                if item is not None:
+                    _tell(item, items[0])
             except StopAsyncIteration:
+                step.ended()
                 return
             except BaseException as exc:
+                step.failed(exc)
                 _hide_frame(exc)
                 raise
             finally:
+                leave()
                 argument = None
             try:
                 argument = yield items.pop()
