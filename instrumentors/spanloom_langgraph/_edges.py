@@ -6,7 +6,7 @@ who wrote each triggering channel until a node that listens to it starts, and th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.trace import Link, SpanContext
 
@@ -16,15 +16,29 @@ if TYPE_CHECKING:
     from spanloom_langgraph._writes import Decision
 
 _PUSH: Final = "__pregel_push"
+_HANDLER: Final = "node_error_handler"  # in the path of an error handler's task, behind that of the failed one
 _KEPT: Final = 4096  # channels whose writes are remembered; a run that never reads more of them keeps no more
 
 
-class Edges:
-    """The writes of one run that have not triggered a node yet."""
+class Failure(NamedTuple):
+    """A task that failed.
 
-    __slots__ = ("_queue", "_senders", "_writers")
+    Attributes:
+        name: its node's.
+        span: its span's.
+    """
+
+    name: str
+    span: SpanContext
+
+
+class Edges:
+    """The writes of one run that have not triggered a node yet, and the failures not handled yet."""
+
+    __slots__ = ("_failed", "_queue", "_senders", "_writers")
 
     def __init__(self) -> None:
+        self._failed: dict[tuple[Any, ...], Failure] = {}
         self._writers: dict[str, list[tuple[int, SpanContext]]] = {}
         self._senders: dict[int, list[tuple[tuple[Any, ...], SpanContext | None, int]]] = {}
         self._queue: tuple[int, list[SpanContext | None]] = (-1, [])
@@ -35,7 +49,8 @@ class Edges:
         Args:
             step: the step it ran in.
             path: `task.path`, which orders the queue of `Send`s.
-            span: its span's; None for one without (the graph's own start), which keeps a place in the queue.
+            span: its span's; None for one without (the graph's own start, a cached node), which keeps a place in
+                the queue.
             decision: what it wrote.
         """
         if span is not None:
@@ -44,6 +59,15 @@ class Edges:
                     self._writers.setdefault(channel, []).append((step, span))
         if decision.sends:
             self._senders.setdefault(step, []).append((_order(path), span, len(decision.sends)))
+
+    def failed(self, name: str, path: tuple[Any, ...], span: SpanContext) -> None:
+        """A task of this name has failed, whose node has an error handler."""
+        if len(self._failed) < _KEPT:
+            self._failed[path[:3]] = Failure(name, span)
+
+    def handled(self, path: tuple[Any, ...]) -> Failure | None:
+        """What the error handler with this path handles; None where the failure is not known (an earlier run's)."""
+        return self._failed.pop(path[: path.index(_HANDLER)], None) if _HANDLER in path else None
 
     def into(self, step: int, triggers: Sequence[str], path: Sequence[Any]) -> list[Link]:
         """Links from a task that starts now to those that triggered it.

@@ -10,37 +10,14 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakSet
 
-from spanloom.instrument import Begun, Scope, Switch, current_scope, guarded, wrap
+from spanloom.instrument import Begun, Switch, guarded, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from spanloom.instrument import Patches, Telemetry
+    from spanloom.instrument import Patches
 
 _HOOK: Final = "__init_subclass__"
-
-
-class OwnScope(Scope):
-    """A call of an object's method. What the object calls of itself meanwhile is part of this call.
-
-    Attributes:
-        subject: the object, until the call has ended: a background task may keep this scope.
-    """
-
-    def __init__(self, telemetry: Telemetry, subject: object) -> None:
-        super().__init__(telemetry)
-        self.subject: object = subject
-
-    def finish(self) -> None:
-        """As `Scope.finish`."""
-        super().finish()
-        self.subject = None
-
-
-def is_own_call(subject: object) -> bool:
-    """Whether `subject` is calling itself (or its base class) within a call that has a span, in an executor too."""
-    scope = current_scope()
-    return isinstance(scope, OwnScope) and scope.subject is subject
 
 
 def patch_family(base: type, begins: Mapping[str, Callable[..., Begun | None]], lost: str, patches: Patches) -> None:
@@ -76,7 +53,7 @@ def patch_family(base: type, begins: Mapping[str, Callable[..., Begun | None]], 
             with guarded(f"take {base.__qualname__}", lost):
                 take(cls)
 
-    hook = classmethod(init_subclass)
+    hook: Any = classmethod(cast("Any", init_subclass))
 
     def restore() -> None:
         switch.on = False

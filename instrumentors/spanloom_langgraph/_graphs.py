@@ -55,7 +55,8 @@ def patch_graphs(_: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
     wrap(base, "_first", loop.begin_first, "resumed runs are")
     wrap(base, "_suppress_interrupt", loop.begin_end, "interrupts of runs are")
     wrap(loops, "should_interrupt", loop.begin_should_interrupt, "where runs are told to stop is")
-    wrap(base, "output_writes", loop.begin_output, "cached nodes are")
+    if base is not None and "output_writes" in vars(base):
+        patches.before(base, "output_writes", loop.see_output, "that a node was cached")
     wrap(
         getattr(loops, "SyncPregelLoop", None), "put_writes", loop.begin_put_writes, "checkpoint writes of threads are"
     )

@@ -11,19 +11,18 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from spanloom.instrument import Begun, Carried, Scope, current_scope, error_type, names
-from spanloom_langgraph._flow import INTERRUPTED, bubble_up, interrupts, status_of
-from spanloom_langgraph._resume import carried
-from spanloom_langgraph._runs import GraphScope, RunScope
+from spanloom_langgraph._flow import bubble_up, status_of
+from spanloom_langgraph._resume import Place
+from spanloom_langgraph._runs import GraphScope, RunScope, run_of
+from spanloom_langgraph._writes import read
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from opentelemetry.trace import SpanContext
-
     from spanloom_langgraph._runs import Runs
 
 _CARRIED: Final = "_spanloom_carried"  # on the loop, which LangGraph makes and drops with the run
 _RESUMING: Final = "__pregel_resuming"
+_BEFORE: Final = "interrupt_before"
+_AFTER: Final = "interrupt_after"
 _NOTHING: Final = nullcontext()
 
 
@@ -57,11 +56,7 @@ class Loop:
         if run is None:
             return
         run.found[names.LANGGRAPH_CHECKPOINT_RESUMED] = checkpoint
-        before = (
-            self._runs.interrupted.at(checkpoint)
-            or self._runs.interrupted.at(_thread(loop))
-            or carried(cast("Mapping[str, Any] | None", loop.checkpoint_metadata))
-        )
+        before = self._runs.stopped.before(Place.of(loop))
         mine = scope.span.get_span_context()
         if before is not None and before.span_id != mine.span_id:
             scope.span.add_link(before)
@@ -76,7 +71,7 @@ class Loop:
         if scope is None:
             return None
         exc: BaseException | None = args[1] if len(args) > 1 else None
-        if exc is not None and not isinstance(exc, bubble_up()):
+        if isinstance(exc, Exception) and not isinstance(exc, bubble_up()):
             scope.fail_as(error_type(exc))
 
         def ended(_result: object) -> None:
@@ -96,34 +91,45 @@ class Loop:
             found[names.LANGGRAPH_CHECKPOINT_NS] = namespace
         if isinstance(scope, RunScope) and scope.shows_values:
             run.result = getattr(loop, "output", None)
+        if loop.checkpointer is not None:
+            if exc is None and loop.status == "done":
+                self._runs.stopped.forget(Place.of(loop))
+            else:
+                self._runs.stopped.remember(Place.of(loop), scope.span.get_span_context())
         if exc is None or not isinstance(exc, bubble_up()):
             return
-        status = status_of(exc)
-        found[names.STATUS] = status
-        if status == INTERRUPTED:
-            self._note_interrupt(loop, scope, exc)
-
-    def _note_interrupt(self, loop: Any, scope: GraphScope, exc: BaseException) -> None:
-        stopped: SpanContext = scope.span.get_span_context()
-        self._runs.interrupted.remember(loop.checkpoint["id"], stopped)
-        self._runs.interrupted.remember(_thread(loop), stopped)
-        if not interrupts(exc, self._runs.telemetry.capture):  # none from inside a node: before or after some
-            tasks = cast("Mapping[str, Any]", getattr(loop, "tasks", {}))
+        found[names.STATUS] = status_of(exc)
+        if loop.status in (_BEFORE, _AFTER):  # else inside of a node, whose span has the event
             scope.span.add_event(
                 names.LANGGRAPH_INTERRUPT_EVENT,
-                {
-                    names.LANGGRAPH_STATUS: loop.status,
-                    names.LANGGRAPH_INTERRUPT_NODES: [task.name for task in tasks.values()],
-                },
+                {names.LANGGRAPH_STATUS: loop.status, names.LANGGRAPH_INTERRUPT_NODES: run.stops},
             )
 
-    def begin_output(self, loop: Any, *args: Any, **kwargs: Any) -> None:
+    def begin_should_interrupt(self, *args: Any, **kwargs: Any) -> Begun | None:
+        """`should_interrupt(checkpoint, interrupt_nodes, tasks)` returns those that the run is to stop at."""
+        scope = _running()
+        if scope is None:
+            return None
+
+        def told(tasks: Any) -> None:
+            if scope.run is not None:
+                scope.run.stops = [task.name for task in tasks]
+
+        return Begun(_NOTHING, args, kwargs, told)
+
+    @staticmethod
+    def see_output(loop: Any, task_id: str, _writes: object, *, cached: bool = False) -> None:
         """`PregelLoop.output_writes(self, task_id, writes, *, cached=False)`: cached, the task does not run."""
-        scope = _running() if kwargs.get("cached") else None
-        if scope is not None and scope.run is not None:
-            task = loop.tasks.get(args[0] if args else kwargs.get("task_id"))
-            if task is not None and task.cache_key is not None:  # else restored with the checkpoint
-                scope.run.cached.append(task.name)
+        if not cached:
+            return
+        scope = run_of(current_scope())
+        task = loop.tasks.get(task_id)
+        if scope is None or scope.run is None or task is None:
+            return
+        if task.cache_key is not None:  # else restored with the checkpoint
+            scope.run.cached.append(task.name)
+        step: int = task.config["metadata"]["langgraph_step"]
+        scope.run.edges.wrote(step, task.path, None, read(task.writes))
 
     def begin_put_writes(self, loop: Any, *args: Any, **kwargs: Any) -> Begun | None:
         """`SyncPregelLoop.put_writes`; called back by a worker thread it has no context."""
@@ -137,8 +143,3 @@ def _running() -> GraphScope | None:
     """The scope of the run whose loop calls: the current one, as a loop runs in its run's own frame."""
     scope: Scope | None = current_scope()
     return scope if isinstance(scope, GraphScope) and scope.run is not None else None
-
-
-def _thread(loop: Any) -> tuple[str, str]:
-    configurable = loop.checkpoint_config["configurable"]
-    return str(configurable.get("thread_id")), str(configurable.get("checkpoint_ns", ""))

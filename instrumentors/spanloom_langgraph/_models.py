@@ -1,1 +1,153 @@
-"""(being written)"""
+"""One `chat` span per call of a LangChain chat model, around functions of `BaseChatModel` that no model overrides.
+
+- `_generate_with_cache`: every call that is not streamed to its caller (`invoke`, `batch`, `generate`, fallbacks, ...),
+  once per prompt. It may stream inside, where somebody listens (`stream_mode="messages"`).
+- `stream`, for models that can; for others it calls `invoke`.
+- `_iter_v2_events`: `stream_events(version="v3")`; inside the first where somebody listens to such events.
+
+And their asynchronous siblings.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+from weakref import ref
+
+from spanloom.instrument import LOG, Begun, below_dropped, names
+from spanloom_langgraph._calls import ChatCall, EventsCall, StreamedCall
+from spanloom_langgraph._requests import operation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from types import ModuleType
+
+    from spanloom.instrument import Inference, Inner, Patches, Telemetry
+
+_LOST: Final = "the span of a model call"
+_SINCE_1_4: Final = frozenset(("_iter_v2_events", "_aiter_v2_events"))  # of langchain-core
+_TOLD_OF: Final = "on_llm_new_token"
+
+
+class ChatModels:
+    """Opens the spans of chat models' calls.
+
+    Args:
+        telemetry: where spans go.
+    """
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._telemetry = telemetry
+
+    def begin_generate(
+        self, model: Any, messages: Sequence[Any], stop: Any = None, run_manager: Any = None, **kwargs: Any
+    ) -> Begun | None:
+        """`_generate_with_cache(self, messages, stop, run_manager, **kwargs)`."""
+        if below_dropped():
+            return None
+        call = ChatCall(self._telemetry, messages, kwargs)
+        scope = call.begin(lambda: operation(names.OP_CHAT, model, told_by(model, run_manager, stop, kwargs), kwargs))
+        if scope is None:
+            return None
+        if scope.recording and run_manager is not None:
+            tell_first_chunk(scope, run_manager)
+        return Begun(scope, (model, messages), {"stop": stop, "run_manager": run_manager, **kwargs}, scope.returned)
+
+    def begin_stream(
+        self, is_async: bool, model: Any, given: Any, config: Any = None, *, stop: Any = None, **kwargs: Any
+    ) -> Begun | None:
+        """`stream(self, input, config, *, stop, **kwargs)`; LangChain asks the same before it streams."""
+        if below_dropped() or not model._should_stream(async_api=is_async, **{**kwargs, "stream": True}):  # noqa: SLF001
+            return None
+        call = StreamedCall(self._telemetry, (), kwargs)
+        scope = call.begin(
+            lambda: operation(names.OP_CHAT, model, told_by(model, None, stop, kwargs), kwargs, streaming=True)
+        )
+        if scope is None:
+            return None
+        if call.recording and self._telemetry.capture.messages:
+            with suppress(Exception):  # what LangChain refuses it will refuse again, and the call fails with that
+                call.given = model._convert_input(given).to_messages()  # noqa: SLF001
+        return Begun(scope, (model, given, config), {"stop": stop, **kwargs})
+
+    def begin_events(
+        self, model: Any, messages: Sequence[Any], *, run_manager: Any, stream: Any, stop: Any = None, **kwargs: Any
+    ) -> Begun | None:
+        """`_iter_v2_events(self, messages, *, run_manager, stream, stop, **kwargs)`."""
+        if below_dropped():
+            return None
+        call = EventsCall(self._telemetry, messages, kwargs, stream)
+        told = partial(told_by, model, run_manager, stop, kwargs)
+        scope = call.begin(lambda: operation(names.OP_CHAT, model, told(), kwargs, streaming=True))
+        if scope is None:
+            return None
+        return Begun(scope, (model, messages), {"run_manager": run_manager, "stream": stream, "stop": stop, **kwargs})
+
+
+def told_by(model: Any, run_manager: Any, stop: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What LangChain has found out about a call for tracers (`LangSmithParams`); of a run with its metadata.
+
+    Args:
+        model: the model.
+        run_manager: of the call; None where it has none or has none yet.
+        stop: the call's stop words.
+        kwargs: the call's arguments for the provider.
+    """
+    found = getattr(run_manager, "metadata", None)
+    return found or model._get_ls_params(stop=stop, **kwargs)  # noqa: SLF001  for tracers
+
+
+def tell_first_chunk(scope: Inference | Inner, run_manager: Any) -> None:
+    """Have the call told when its run gets the first token, which models stream inside where somebody listens.
+
+    What stands in the place of the run's function takes itself away when it is called: later tokens pay nothing. It
+    holds nothing, so that a run and its call go when they are let go.
+    """
+    own: dict[str, Any] | None = getattr(run_manager, "__dict__", None)
+    if own is None or _TOLD_OF in own:
+        return
+    call, run = ref(scope), ref(run_manager)
+
+    def on_llm_new_token(*args: Any, **kwargs: Any) -> Any:
+        manager: Any = run()
+        manager.__dict__.pop(_TOLD_OF, None)
+        if (waiting := call()) is not None:
+            waiting.first_chunk()
+        return manager.on_llm_new_token(*args, **kwargs)
+
+    own[_TOLD_OF] = on_llm_new_token
+
+
+def patch_chat_models(module: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
+    """Wrap `BaseChatModel` of `langchain_core.language_models.chat_models`."""
+    models = ChatModels(telemetry)
+    wrap_all(
+        module,
+        "BaseChatModel",
+        {
+            "_generate_with_cache": models.begin_generate,
+            "_agenerate_with_cache": models.begin_generate,
+            "stream": partial(models.begin_stream, False),
+            "astream": partial(models.begin_stream, True),
+            "_iter_v2_events": models.begin_events,
+            "_aiter_v2_events": models.begin_events,
+        },
+        patches,
+    )
+
+
+def wrap_all(
+    module: ModuleType, owner: str, begins: Mapping[str, Callable[..., Begun | None]], patches: Patches
+) -> None:
+    """Wrap what there is of a class's functions; one line in the log tells what is missing and not optional."""
+    found: type | None = getattr(module, owner, None)
+    for name, begin in begins.items():
+        if found is not None and name in vars(found):
+            patches.wrap(found, name, begin, _LOST)
+        elif name not in _SINCE_1_4:
+            LOG.warning(
+                "This version of langchain-core has no %s.%s; its model calls are not traced. Upgrade spanloom.",
+                owner,
+                name,
+            )

@@ -9,6 +9,8 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from opentelemetry.trace import Link
+
 from spanloom.instrument import Begun, below_dropped, current_scope, error_type, names
 from spanloom_langgraph._flow import PARENT_COMMAND, goto, interrupts, status_of
 from spanloom_langgraph._runs import GraphScope, run_of
@@ -17,7 +19,7 @@ from spanloom_langgraph._state import input_text, output_texts
 from spanloom_langgraph._writes import read
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
 
     from opentelemetry.util.types import AttributeValue
 
@@ -37,6 +39,7 @@ class NodeScope(GraphScope):
     """
 
     _retries = 0
+    _told: Collection[object] = ()  # ids of interrupts that have an event on a span below
 
     def __init__(self, telemetry: Telemetry, task: Any, facts: NodeFacts, within: Run, step: int) -> None:
         super().__init__(telemetry)
@@ -69,13 +72,22 @@ class NodeScope(GraphScope):
         self.span.add_event(names.RETRY_EVENT, event)
 
     def bubbled(self, exc: BaseException) -> dict[str, AttributeValue]:
-        """Where a `Command` to the parent graph goes; an interrupt's id and value become events."""
-        if self.graph is None:  # else the node inside has them
-            for event in interrupts(exc, self._telemetry.capture):
+        """Where a `Command` to the parent graph goes; an interrupt becomes an event on the node that raised it."""
+        for event in interrupts(exc, self._telemetry.capture):
+            known = event.attributes.get(names.LANGGRAPH_INTERRUPT_ID)
+            if known not in self._told:
                 self.span.add_event(event.name, event.attributes)
+                self._tell_above(known)
         command = exc.args[0] if exc.args and status_of(exc) == PARENT_COMMAND else None
         targets = goto(command)
         return {names.LANGGRAPH_GOTO_PARENT: targets} if targets else {}
+
+    def _tell_above(self, interrupt: object) -> None:
+        above = self.parent
+        while above is not None:
+            if isinstance(above, NodeScope):
+                above._told = {*above._told, interrupt}  # noqa: SLF001  of its own class
+            above = above.parent
 
     def describe(self) -> dict[str, AttributeValue]:
         """The decision, the state's changed keys, the attempts; of a sub-graph what its loop has told."""
@@ -84,6 +96,10 @@ class NodeScope(GraphScope):
             found[names.LANGGRAPH_RETRY_COUNT] = self._retries
         if self._outcome is None:
             self._describe_decision(found)
+        elif names.ERROR_TYPE in self._outcome:
+            task, within = self._task, cast("Run", self.within)
+            if task.name in within.graph.with_handler:
+                within.edges.failed(task.name, task.path, self.span.get_span_context())
         return found
 
     def _describe_decision(self, found: dict[str, AttributeValue]) -> None:
@@ -131,11 +147,18 @@ class Nodes:
         step: int = task.config["metadata"]["langgraph_step"]
         scope = NodeScope(telemetry, task, facts, within, step)
         path = task.path
-        scope.open(
-            facts.start.span_name,
-            {**facts.start.attributes, names.LANGGRAPH_STEP: step, names.LANGGRAPH_TASK_ID: task.id},
-            links=within.edges.into(step, task.triggers, path),
-        )
+        attributes: dict[str, AttributeValue] = {
+            **facts.start.attributes,
+            names.LANGGRAPH_STEP: step,
+            names.LANGGRAPH_TASK_ID: task.id,
+        }
+        failed = within.edges.handled(path)
+        if failed is None:
+            links = within.edges.into(step, task.triggers, path)
+        else:
+            attributes[names.LANGGRAPH_ERROR_HANDLER_FOR] = failed.name
+            links = [Link(failed.span)]
+        scope.open(facts.start.span_name, attributes, links=links)
         if scope.recording and telemetry.capture.io:
             text = input_text(task, telemetry.capture)
             if text is not None:

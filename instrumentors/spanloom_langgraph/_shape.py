@@ -56,9 +56,20 @@ class GraphFacts:
         start: how a run's span starts.
         is_state_graph: its edges are known, so a node that chooses no successor goes to the end.
         chooses_start: the first node is chosen by a function.
+        with_handler: names of the nodes whose errors another node handles.
     """
 
-    __slots__ = ("_agent", "_draft", "_graph_name", "_nodes", "_shape", "chooses_start", "is_state_graph", "start")
+    __slots__ = (
+        "_agent",
+        "_draft",
+        "_graph_name",
+        "_nodes",
+        "_shape",
+        "chooses_start",
+        "is_state_graph",
+        "start",
+        "with_handler",
+    )
 
     def __init__(self, graph: Any, *, draft: bool) -> None:
         self._agent = is_agent(graph)
@@ -69,6 +80,7 @@ class GraphFacts:
         builder = getattr(graph, "builder", None)
         self.is_state_graph = builder is not None
         self.chooses_start = START in getattr(builder, "branches", ())
+        self.with_handler = frozenset[str](getattr(graph, "node_error_handler_map", None) or ())  # since LangGraph 1.2
         self.start = self.as_node(None)
 
     def as_node(self, node: str | None) -> Start:

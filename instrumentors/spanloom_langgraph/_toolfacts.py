@@ -12,16 +12,18 @@ import weakref
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from spanloom import genai
+from spanloom.instrument import guarded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from opentelemetry.util.types import AttributeValue
 
     from spanloom.instrument import Capture
 
 _DESCRIPTION: Final = 1024  # bytes; it is the same on every call
-_ONE_TEXT: Final = "tool_input"  # as `langchain_core.tools.Tool.args` names the one argument of a tool without a schema
+# A tool without a schema takes one text, under any name; `langchain_core.tools.Tool.args` has this one.
+ONE_TEXT: Final = ("tool_input",)
 
 
 class ToolFacts(NamedTuple):
@@ -29,17 +31,19 @@ class ToolFacts(NamedTuple):
 
     Attributes:
         tool: the tool, held weakly.
-        told: name, description and schema that this was read from.
+        name: `tool.name`, `tool.description` and `tool.args_schema` as they were when this was read.
         span_name: of its spans.
         attributes: that its spans start with.
-        arguments: names of the arguments that the model chooses; None for a tool that takes one text.
+        arguments: names of the arguments that the model chooses; None where arguments are not recorded.
     """
 
     tool: weakref.ref[Any]
-    told: tuple[Any, Any, Any]
+    name: Any
+    description: Any
+    schema: Any
     span_name: str
     attributes: dict[str, AttributeValue]
-    arguments: frozenset[str] | None
+    arguments: tuple[str, ...] | None
 
 
 class Tools:
@@ -54,62 +58,63 @@ class Tools:
 
     def facts(self, tool: Any) -> ToolFacts:
         """Facts of `tool`, read again where its name, description or schema was changed."""
-        told = (tool.name, tool.description, tool.args_schema)
         known = self._facts.get(id(tool))
-        if known is not None and known.tool() is tool and all(map(_is, known.told, told)):
-            return known
-        key, facts = id(tool), self._facts
-        capture = self._capture
-        name, description, _ = told
-        operation = genai.tool(
-            capture.name(name), capture.text(description, _DESCRIPTION) if isinstance(description, str) else None
-        )
-        known = facts[key] = ToolFacts(
-            weakref.ref(tool, lambda _: facts.pop(key, None)),
-            told,
-            operation.span_name,
-            operation.attributes,
-            arguments_of(tool) if capture.tools else frozenset(),
-        )
+        if (
+            known is None
+            or known.tool() is not tool
+            or known.name is not tool.name
+            or known.description is not tool.description
+            or known.schema is not tool.args_schema
+        ):
+            known = self._facts[id(tool)] = self._read(tool)
         return known
 
+    def _read(self, tool: Any) -> ToolFacts:
+        capture, facts, key = self._capture, self._facts, id(tool)
+        description = tool.description
+        operation = genai.tool(
+            capture.name(tool.name), capture.text(description, _DESCRIPTION) if isinstance(description, str) else None
+        )
+        arguments = None
+        if capture.tools:
+            with guarded("tool_call_schema", "the arguments of a tool's calls"):
+                arguments = arguments_of(tool)
+        return ToolFacts(
+            weakref.ref(tool, lambda _: facts.pop(key, None)),
+            tool.name,
+            description,
+            tool.args_schema,
+            operation.span_name,
+            operation.attributes,
+            arguments,
+        )
 
-def _is(one: object, other: object) -> bool:
-    return one is other
 
-
-def arguments_of(tool: Any) -> frozenset[str] | None:
-    """Names (and aliases) of the arguments that a model may give; None for a tool that takes one text."""
+def arguments_of(tool: Any) -> tuple[str, ...]:
+    """Names of the arguments that a model may give."""
     simple = getattr(sys.modules.get("langchain_core.tools.simple"), "Tool", None)
     if tool.args_schema is None and simple is not None and isinstance(tool, simple):
-        return None
+        return ONE_TEXT
     schema: Any = tool.tool_call_schema
     if isinstance(schema, dict):  # a JSON schema
-        return frozenset(cast("dict[str, Any]", schema).get("properties") or ())
-    fields: Mapping[str, Any] | None = getattr(schema, "model_fields", None)
-    if fields is None:  # pydantic.v1
-        fields = cast("Mapping[str, Any]", schema.__fields__)
-    found = set(fields)
-    for field in fields.values():
-        for alias in (getattr(field, "alias", None), getattr(field, "validation_alias", None)):
-            if isinstance(alias, str):
-                found.add(alias)
-    return frozenset(found)
+        return tuple(cast("dict[str, Any]", schema).get("properties") or ())
+    fields = getattr(schema, "model_fields", None)
+    return tuple(schema.__fields__ if fields is None else fields)  # the former is pydantic.v1's
 
 
-def shown_arguments(given: object, allowed: frozenset[str] | None) -> dict[str, Any] | None:
+def shown_arguments(given: object, allowed: tuple[str, ...]) -> dict[str, Any] | None:
     """The arguments of one call as an object, which the convention wants; None where there are none to be shown.
 
     Args:
         given: `tool_input` of `BaseTool.run`: a dict, or one text.
-        allowed: see `ToolFacts.arguments`.
+        allowed: what `arguments_of` has told.
     """
     if isinstance(given, str):
-        return {next(iter(allowed)) if allowed is not None and len(allowed) == 1 else _ONE_TEXT: given}
+        return {(allowed or ONE_TEXT)[0]: given}  # as LangChain does
     if not isinstance(given, dict):
         return None
     arguments = cast("dict[str, Any]", given)
-    if allowed is None:
+    if allowed is ONE_TEXT:
         return arguments if len(arguments) == 1 else None
     return {name: value for name, value in arguments.items() if name in allowed}
 

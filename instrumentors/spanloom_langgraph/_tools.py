@@ -99,24 +99,24 @@ def patch_tools(module: ModuleType, telemetry: Telemetry, patches: Patches) -> N
     def is_message(value: object) -> bool:
         return isinstance(value, message)
 
-    def begin(tool: Any, *args: Any, **kwargs: Any) -> Begun | None:
+    def begin(tool: Any, /, *args: Any, **kwargs: Any) -> Begun | None:
         """`BaseTool.run(self, tool_input, ..., *, tool_call_id=None, ...)`."""
         if below_dropped():
             return None
         facts = tools.facts(tool)
-        attributes = facts.attributes
+        attributes = facts.attributes.copy()
         call_id = kwargs.get("tool_call_id")
-        if isinstance(call_id, str) and call_id:
-            attributes = {**attributes, names.GEN_AI_TOOL_CALL_ID: call_id}
+        if isinstance(call_id, str):
+            attributes[names.GEN_AI_TOOL_CALL_ID] = call_id
         else:
             call_id = None
         agent = _agent()
         if agent is not None:
-            attributes = {**attributes, names.GEN_AI_AGENT_NAME: agent}
+            attributes[names.GEN_AI_AGENT_NAME] = agent
         scope = ToolScope(telemetry, call_id, is_message).open(facts.span_name, attributes)
         if not scope.recording:
             return Begun(scope, (tool, *args))
-        if telemetry.capture.tools:
+        if facts.arguments is not None:
             # now, as tools may change what they are given
             shown = shown_arguments(args[0] if args else kwargs.get("tool_input"), facts.arguments)
             text = None if shown is None else telemetry.capture.json(shown)
@@ -124,7 +124,7 @@ def patch_tools(module: ModuleType, telemetry: Telemetry, patches: Patches) -> N
                 scope.span.set_attribute(names.GEN_AI_TOOL_CALL_ARGUMENTS, text)
         return Begun(scope, (tool, *args), None, scope.returned)
 
-    def begin_handle(exc: Exception, *args: Any, **kwargs: Any) -> Begun:
+    def begin_handle(exc: Exception, /, *args: Any, **kwargs: Any) -> Begun:
         """`_handle_tool_error(e, *, flag)` and `_handle_validation_error`: called by `run` in the tool's own scope."""
         scope = current_scope()
         if isinstance(scope, ToolScope) and scope.recording:
@@ -137,7 +137,11 @@ def patch_tools(module: ModuleType, telemetry: Telemetry, patches: Patches) -> N
         if hasattr(module, name):
             patches.wrap(module, name, begin_handle, "the error that a tool has handled")
         else:
-            LOG.info("langchain_core.tools.base has no %s: of errors that tools handle only the answer is known.", name)
+            LOG.warning(
+                "This version of langchain-core has no %s; of errors that tools handle only the answer is traced. "
+                "Upgrade spanloom or langchain-core.",
+                name,
+            )
 
 
 def _agent() -> AttributeValue | None:

@@ -6,6 +6,7 @@ functions are pure; everything with a lifetime goes through `Scope` and `wrap`.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
@@ -20,11 +21,11 @@ from spanloom.carried import STAMPS, stamps
 from spanloom.config import Config, active
 from spanloom.embedding import Embedding
 from spanloom.guard import LOG, guarded, swallow
-from spanloom.inference import Inference, Usage
+from spanloom.inference import Inference, Inner, Usage
 from spanloom.lean import lean
 from spanloom.span import Carried, Scope, below_dropped, current_scope, error_type
 from spanloom.state import Snapshot, updates
-from spanloom.wrapping import Begun, Switch, await_in, call_in, drive, drive_async, wrap
+from spanloom.wrapping import Begun, Switch, as_method, await_in, call_in, drive, drive_async, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,6 +44,7 @@ __all__ = [
     "Embedding",
     "GatedInstrumentor",
     "Inference",
+    "Inner",
     "Patches",
     "Scope",
     "Snapshot",
@@ -118,6 +120,24 @@ class Patches:
         setattr(owner, name, wrapper)
         self._done.append((owner, name, original, wrapper))
         return wrapper
+
+    def before(self, owner: type, name: str, watch: Callable[..., None], lost: str) -> None:
+        """Have `watch` called with the arguments of each call of a plain method, in a fraction of what `wrap` costs."""
+        original: Any = owner.__dict__[name]
+        called = as_method(original)
+        switch, site = self._switch, f"before {name}"
+
+        @functools.wraps(original)
+        def shell(*args: Any, **kwargs: Any) -> Any:
+            if switch.on:
+                try:
+                    watch(*args, **kwargs)
+                except Exception as exc:
+                    swallow(site, lost, exc)
+            return called(*args, **kwargs)
+
+        self._done.append((owner, name, original, shell))
+        setattr(owner, name, shell)
 
     def put(self, owner: type | ModuleType, name: str, wrapper: Any) -> None:
         """Put a wrapper that `wrap` returned in the place of another name of the same function (`from x import y`)."""

@@ -60,7 +60,7 @@ def wrap(
         method: `function` stands on a class; its first argument is the instance.
     """
     site = f"begin {function.__qualname__}"
-    called = _as_method(function) if method else function
+    called = as_method(function) if method else function
 
     def start(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Begun | None:
         if not switch.on:
@@ -82,7 +82,7 @@ def wrap(
     return functools.wraps(function)(shell)
 
 
-def _as_method(function: Callable[..., Any]) -> Callable[..., Any]:
+def as_method(function: Callable[..., Any]) -> Callable[..., Any]:
     """What stands on a class as a plain function of its instance.
 
     A foreign wrapper (wrapt's, for one) has to be bound, as Python does it: called with the instance among its
