@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 from spanloom import genai
 from spanloom.instrument import Begun, Embedding, below_dropped
 from spanloom_langgraph._family import patch_family
+from spanloom_langgraph._requests import provider
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,29 +26,21 @@ if TYPE_CHECKING:
 # Where classes of embedding models keep the model's name.
 _MODELS: Final = ("model", "model_name", "model_id")
 _ENDINGS: Final = ("Embeddings", "Embedding")
-# `gen_ai.provider.name` by what LangChain's classes are called, where the two differ.
-_PROVIDERS: Final = {
-    "azureopenai": "azure.ai.openai",
-    "azureaiembeddingsmodel": "azure.ai.inference",
-    "bedrock": "aws.bedrock",
-    "googlegenerativeai": "gcp.gemini",
-    "mistralai": "mistral_ai",
-    "vertexai": "gcp.vertex_ai",
-    "watsonx": "ibm.watsonx.ai",
-}
 _LOST: Final = "the span of an embedding"
 
 
-def provider_of(kind: type) -> str:
-    """`gen_ai.provider.name`: the convention's word for LangChain's class, else that class's own without its ending."""
-    theirs = next((base for base in kind.__mro__ if base.__module__.startswith("langchain")), kind)
-    if theirs.__module__.startswith("langchain_core.embeddings.embeddings"):  # only the interface is LangChain's
-        theirs = kind
-    name = theirs.__name__
+def provider_of(kind: type, family: type) -> str:
+    """`gen_ai.provider.name`: the convention's word for LangChain's class, else that class's own without its ending.
+
+    Args:
+        kind: the class of an embedding model; of the user's own one below LangChain's, the latter tells.
+        family: `Embeddings`.
+    """
+    theirs = (base for base in kind.__mro__ if base is not family and issubclass(base, family))
+    name = next((base for base in theirs if base.__module__.startswith("langchain")), kind).__name__
     for ending in _ENDINGS:
         name = name.removesuffix(ending) or name
-    word = name.lower()
-    return _PROVIDERS.get(word, word)
+    return provider(name)
 
 
 def model_of(embedder: Any) -> str | None:
@@ -94,11 +87,11 @@ def patch_embeddings(module: ModuleType, telemetry: Telemetry, patches: Patches)
             if below_dropped():
                 return None
             kind = cast("type[Any]", type(embedder))
-            provider = providers.get(kind)
-            if provider is None:
-                provider = providers[kind] = provider_of(kind)
+            known = providers.get(kind)
+            if known is None:
+                known = providers[kind] = provider_of(kind, module.Embeddings)
             model = model_of(embedder)
-            call = Call(telemetry, one=one).begin(genai.embeddings(model and capture.name(model), provider))
+            call = Call(telemetry, one=one).begin(genai.embeddings(model and capture.name(model), known))
             return None if call is None else Begun(call, (embedder, *args), None, call.returned)
 
         return begin

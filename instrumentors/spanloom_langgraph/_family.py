@@ -7,6 +7,7 @@ They are wrapped on each class that defines them: on those there are, and on tho
 from __future__ import annotations
 
 import inspect
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import WeakSet
 
@@ -33,14 +34,19 @@ def patch_family(base: type, begins: Mapping[str, Callable[..., Begun | None]], 
     classes: WeakSet[type] = WeakSet()
     wrappers: WeakSet[Callable[..., Any]] = WeakSet()
 
+    def ours(method: object) -> bool:
+        # by its type too: a foreign wrapper (wrapt's) says that it equals what it wraps
+        return type(method) is FunctionType and method in wrappers
+
     def take(kind: type) -> None:
         for name, begin in begins.items():
             method = kind.__dict__.get(name)
-            if inspect.isfunction(method) and not getattr(method, "__isabstractmethod__", False):
-                wrapper = wrap(method, begin, lost, switch, method=True)
-                wrappers.add(wrapper)
-                classes.add(kind)
-                setattr(kind, name, wrapper)
+            if ours(method) or not inspect.isfunction(method) or getattr(method, "__isabstractmethod__", False):
+                continue
+            wrapper = wrap(method, begin, lost, switch, method=True)
+            wrappers.add(wrapper)
+            classes.add(kind)
+            setattr(kind, name, wrapper)
 
     inherited = base.__dict__.get(_HOOK)
 
@@ -64,9 +70,9 @@ def patch_family(base: type, begins: Mapping[str, Callable[..., Begun | None]], 
                 setattr(base, _HOOK, inherited)
         for kind in tuple(classes):
             for name in begins:
-                wrapper = kind.__dict__.get(name)
-                if inspect.isfunction(wrapper) and wrapper in wrappers:
-                    setattr(kind, name, cast("Any", wrapper).__wrapped__)
+                wrapper: Any = kind.__dict__.get(name)
+                if ours(wrapper):
+                    setattr(kind, name, wrapper.__wrapped__)
 
     patches.on_restore(restore)
     setattr(base, _HOOK, hook)

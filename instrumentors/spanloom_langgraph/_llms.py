@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 from spanloom.instrument import Begun, below_dropped, current_scope, names
 from spanloom_langgraph._calls import Call
 from spanloom_langgraph._messages import completion, prompts
-from spanloom_langgraph._models import tell_first_chunk, told_by, wrap_all
+from spanloom_langgraph._models import split, tell_first_chunk, told_by, wrap_all
 from spanloom_langgraph._requests import operation
 from spanloom_langgraph._responses import raw_usage_of, read_metadata, reason_of
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from spanloom.instrument import Patches, Telemetry
 
-_RUN: Final = frozenset(("callbacks", "tags", "metadata", "run_name", "run_id"))  # LangChain's, not the provider's
+_GENERATE: Final = ("prompts", "stop", "callbacks", "tags", "metadata", "run_name", "run_id")
 
 
 class CompletionCall(Call):
@@ -89,43 +89,37 @@ class Completions:
         self._telemetry = telemetry
         self._base = base
 
-    def begin_generate(
-        self, model: Any, given: Sequence[str], stop: Any = None, callbacks: Any = None, **kwargs: Any
-    ) -> Begun | None:
+    def begin_generate(self, model: Any, /, *args: Any, **kwargs: Any) -> Begun | None:
         """`generate(self, prompts, stop, callbacks, *, tags, metadata, run_name, run_id, **kwargs)`."""
         if below_dropped():
             return None
-        call = CompletionCall(self._telemetry, given)
-        asked = {key: value for key, value in kwargs.items() if key not in _RUN}
-        scope = call.begin(lambda: operation(names.OP_TEXT_COMPLETION, model, told_by(model, None, stop, asked), asked))
-        if scope is None:
-            return None
-        return Begun(scope, (model, given), {"stop": stop, "callbacks": callbacks, **kwargs}, scope.returned)
+        own, asked = split(_GENERATE, args, kwargs)
+        call = CompletionCall(self._telemetry, own["prompts"])
+        scope = call.begin(lambda: operation(names.OP_TEXT_COMPLETION, model, told_by(model, None, own, asked), asked))
+        return None if scope is None else Begun(scope, (model, *args), None, scope.returned)
 
-    def begin_helper(self, _model: Any, _given: Any, _stop: Any, run_managers: Sequence[Any], **_: Any) -> None:
+    def begin_helper(self, _model: Any, /, *args: Any, **kwargs: Any) -> None:
         """`_generate_helper(self, prompts, stop, run_managers, ...)`: inside `generate`, once the runs have begun."""
         scope = current_scope()
+        run_managers = split(("prompts", "stop", "run_managers"), args, kwargs)[0].get("run_managers")
         if isinstance(scope, CompletionCall) and scope.recording and run_managers:
             tell_first_chunk(scope, run_managers[0])
 
-    def begin_stream(
-        self, is_async: bool, model: Any, given: Any, config: Any = None, *, stop: Any = None, **kwargs: Any
-    ) -> Begun | None:
+    def begin_stream(self, is_async: bool, model: Any, /, *args: Any, **kwargs: Any) -> Begun | None:
         """`stream(self, input, config, *, stop, **kwargs)`; models that cannot stream call `generate`."""
         if below_dropped() or not self._streams(type(model), is_async=is_async):
             return None
+        own, asked = split(("input", "config", "stop"), args, kwargs)
         call = CompletionCall(self._telemetry, ())
         scope = call.begin(
-            lambda: operation(
-                names.OP_TEXT_COMPLETION, model, told_by(model, None, stop, kwargs), kwargs, streaming=True
-            )
+            lambda: operation(names.OP_TEXT_COMPLETION, model, told_by(model, None, own, asked), asked, streaming=True)
         )
         if scope is None:
             return None
         if call.recording and self._telemetry.capture.messages:
             with suppress(Exception):  # what LangChain refuses it will refuse again, and the call fails with that
-                call.given = (model._convert_input(given).to_string(),)  # noqa: SLF001
-        return Begun(scope, (model, given, config), {"stop": stop, **kwargs})
+                call.given = (model._convert_input(own["input"]).to_string(),)  # noqa: SLF001
+        return Begun(scope, (model, *args))
 
     def _streams(self, kind: Any, *, is_async: bool) -> bool:
         base = self._base

@@ -40,62 +40,78 @@ class ChatModels:
     def __init__(self, telemetry: Telemetry) -> None:
         self._telemetry = telemetry
 
-    def begin_generate(
-        self, model: Any, messages: Sequence[Any], stop: Any = None, run_manager: Any = None, **kwargs: Any
-    ) -> Begun | None:
+    def begin_generate(self, model: Any, /, *args: Any, **kwargs: Any) -> Begun | None:
         """`_generate_with_cache(self, messages, stop, run_manager, **kwargs)`."""
         if below_dropped():
             return None
-        call = ChatCall(self._telemetry, messages, kwargs)
-        scope = call.begin(lambda: operation(names.OP_CHAT, model, told_by(model, run_manager, stop, kwargs), kwargs))
+        own, asked = split(("messages", "stop", "run_manager"), args, kwargs)
+        run_manager = own.get("run_manager")
+        call = ChatCall(self._telemetry, own["messages"], asked)
+        scope = call.begin(lambda: operation(names.OP_CHAT, model, told_by(model, run_manager, own, asked), asked))
         if scope is None:
             return None
         if scope.recording and run_manager is not None:
             tell_first_chunk(scope, run_manager)
-        return Begun(scope, (model, messages), {"stop": stop, "run_manager": run_manager, **kwargs}, scope.returned)
+        return Begun(scope, (model, *args), None, scope.returned)
 
-    def begin_stream(
-        self, is_async: bool, model: Any, given: Any, config: Any = None, *, stop: Any = None, **kwargs: Any
-    ) -> Begun | None:
+    def begin_stream(self, is_async: bool, model: Any, /, *args: Any, **kwargs: Any) -> Begun | None:
         """`stream(self, input, config, *, stop, **kwargs)`; LangChain asks the same before it streams."""
-        if below_dropped() or not model._should_stream(async_api=is_async, **{**kwargs, "stream": True}):  # noqa: SLF001
+        if below_dropped():
             return None
-        call = StreamedCall(self._telemetry, (), kwargs)
+        own, asked = split(("input", "config", "stop"), args, kwargs)
+        if not model._should_stream(async_api=is_async, **{**asked, "stream": True}):  # noqa: SLF001
+            return None
+        call = StreamedCall(self._telemetry, (), asked)
         scope = call.begin(
-            lambda: operation(names.OP_CHAT, model, told_by(model, None, stop, kwargs), kwargs, streaming=True)
+            lambda: operation(names.OP_CHAT, model, told_by(model, None, own, asked), asked, streaming=True)
         )
         if scope is None:
             return None
         if call.recording and self._telemetry.capture.messages:
             with suppress(Exception):  # what LangChain refuses it will refuse again, and the call fails with that
-                call.given = model._convert_input(given).to_messages()  # noqa: SLF001
-        return Begun(scope, (model, given, config), {"stop": stop, **kwargs})
+                call.given = model._convert_input(own["input"]).to_messages()  # noqa: SLF001
+        return Begun(scope, (model, *args))
 
-    def begin_events(
-        self, model: Any, messages: Sequence[Any], *, run_manager: Any, stream: Any, stop: Any = None, **kwargs: Any
-    ) -> Begun | None:
+    def begin_events(self, model: Any, /, *args: Any, **kwargs: Any) -> Begun | None:
         """`_iter_v2_events(self, messages, *, run_manager, stream, stop, **kwargs)`."""
         if below_dropped():
             return None
-        call = EventsCall(self._telemetry, messages, kwargs, stream)
-        told = partial(told_by, model, run_manager, stop, kwargs)
-        scope = call.begin(lambda: operation(names.OP_CHAT, model, told(), kwargs, streaming=True))
-        if scope is None:
-            return None
-        return Begun(scope, (model, messages), {"run_manager": run_manager, "stream": stream, "stop": stop, **kwargs})
+        own, asked = split(("messages", "run_manager", "stream", "stop"), args, kwargs)
+        call = EventsCall(self._telemetry, own["messages"], asked, own["stream"])
+        scope = call.begin(
+            lambda: operation(
+                names.OP_CHAT, model, told_by(model, own["run_manager"], own, asked), asked, streaming=True
+            )
+        )
+        return None if scope is None else Begun(scope, (model, *args))
 
 
-def told_by(model: Any, run_manager: Any, stop: Any, kwargs: Mapping[str, Any]) -> Mapping[str, Any]:
+def split(own: Sequence[str], args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A call's arguments as LangChain's own, by name, and those that are for the provider.
+
+    Args:
+        own: the names of LangChain's, in their order.
+        args: given by position.
+        kwargs: given by name; the provider's may have any, `model` too.
+    """
+    mine = dict(zip(own, args, strict=False))
+    theirs: dict[str, Any] = {}
+    for name, value in kwargs.items():
+        (mine if name in own else theirs)[name] = value
+    return mine, theirs
+
+
+def told_by(model: Any, run_manager: Any, own: Mapping[str, Any], asked: Mapping[str, Any]) -> Mapping[str, Any]:
     """What LangChain has found out about a call for tracers (`LangSmithParams`); of a run with its metadata.
 
     Args:
         model: the model.
         run_manager: of the call; None where it has none or has none yet.
-        stop: the call's stop words.
-        kwargs: the call's arguments for the provider.
+        own: the call's arguments for LangChain, `stop` among them.
+        asked: those for the provider.
     """
     found = getattr(run_manager, "metadata", None)
-    return found or model._get_ls_params(stop=stop, **kwargs)  # noqa: SLF001  for tracers
+    return found or model._get_ls_params(stop=own.get("stop"), **asked)  # noqa: SLF001  for tracers
 
 
 def tell_first_chunk(scope: Inference | Inner, run_manager: Any) -> None:

@@ -50,11 +50,11 @@ class NodeScope(GraphScope):
 
     def attempt_failed(self, exc: BaseException, policy: Any) -> None:
         """An attempt failed with `exc`, and `policy` (a `langgraph.types.RetryPolicy`) applies to it."""
-        self.run = None
         number = self._retries + 1
         if number >= policy.max_attempts:  # the last one; the node fails with its error
             return
         self._retries = number
+        self.run = self.failure = None
         if not self.recording:
             return
         event: dict[str, AttributeValue] = {

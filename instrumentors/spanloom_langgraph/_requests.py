@@ -21,6 +21,8 @@ _PROVIDERS: Final = {
     "anthropic-mantle": "aws.bedrock",
     "azure": "azure.ai.openai",
     "azureaichatcompletionsmodel": "azure.ai.inference",
+    "azureaiembeddingsmodel": "azure.ai.inference",
+    "azureopenai": "azure.ai.openai",
     "bedrock": "aws.bedrock",
     "bedrockconverse": "aws.bedrock",
     "google_genai": "gcp.gen_ai",

@@ -12,6 +12,7 @@ from weakref import WeakKeyDictionary
 from spanloom.instrument import Begun, Scope, below_dropped, current_scope, names, stamps
 from spanloom_langgraph._edges import Edges
 from spanloom_langgraph._flow import bubble_up, status_of
+from spanloom_langgraph._others import say_once
 from spanloom_langgraph._resume import Stopped, with_context
 from spanloom_langgraph._shape import GraphFacts
 
@@ -122,11 +123,15 @@ class Runs:
         self.pregel = pregel
         self.stopped = Stopped()
         self._facts: WeakKeyDictionary[Any, GraphFacts] = WeakKeyDictionary()
+        self._looked_around = False
 
     def facts(self, graph: Any) -> GraphFacts:
         """What is known of a graph, read once."""
         facts = self._facts.get(graph)
         if facts is None:
+            if not self._looked_around:  # at the first run, when everything is switched on that will be
+                self._looked_around = True
+                say_once()
             facts = self._facts[graph] = GraphFacts(graph, draft=self.telemetry.config.draft_names)
         return facts
 

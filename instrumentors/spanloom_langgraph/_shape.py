@@ -20,7 +20,9 @@ START: Final = "__start__"
 END: Final = "__end__"
 _TYPE_NAMES: Final = frozenset({"LangGraph", "StateGraph", "CompiledStateGraph", "Pregel", "CompiledGraph"})
 _CREATE_AGENT: Final = "langchain_create_agent"  # langchain.agents.create_agent writes it into the graph's config
-_REACT_AGENT: Final = "langgraph.prebuilt.chat_agent_executor"  # langgraph.prebuilt.create_react_agent
+# Where the model nodes of `create_agent` (langchain < 1.1 marks its graphs with nothing else) and of
+# `create_react_agent` are written.
+_AGENT_MODULES: Final = frozenset({"langchain.agents.factory", "langgraph.prebuilt.chat_agent_executor"})
 _HANDLER: Final = "__error_handler__"  # StateGraph.add_node(error_handler=...)
 _NODES: Final = 256  # told of a graph's shape
 _EDGES: Final = 512
@@ -141,7 +143,7 @@ def is_agent(graph: Any) -> bool:
     if metadata.get("ls_integration") == _CREATE_AGENT:
         return True
     return any(
-        getattr(getattr(getattr(node, "bound", None), "func", None), "__module__", None) == _REACT_AGENT
+        getattr(getattr(getattr(node, "bound", None), "func", None), "__module__", None) in _AGENT_MODULES
         for node in _nodes(graph).values()
     )
 

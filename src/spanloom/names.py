@@ -100,8 +100,6 @@ POCKETFLOW_SUCCESSORS: Final = "pocketflow.successors"
 
 # --- LangGraph -----------------------------------------------------------------------------------------------
 LANGGRAPH_STEP: Final = "langgraph.step"
-LANGGRAPH_TRIGGERS: Final = "langgraph.triggers"
-LANGGRAPH_PATH: Final = "langgraph.path"
 LANGGRAPH_TASK_ID: Final = "langgraph.task.id"
 LANGGRAPH_CHECKPOINT_NS: Final = "langgraph.checkpoint.ns"
 LANGGRAPH_CHECKPOINT_ID: Final = "langgraph.checkpoint.id"  # the last one of the run
@@ -117,7 +115,6 @@ LANGGRAPH_RETRY_COUNT: Final = "langgraph.retry.count"
 LANGGRAPH_RETRY_ATTEMPT: Final = "langgraph.retry.attempt"
 LANGGRAPH_RETRY_MAX: Final = "langgraph.retry.max"
 LANGGRAPH_ERROR_HANDLER_FOR: Final = "langgraph.error_handler.for"
-LANGGRAPH_RESUMED: Final = "langgraph.resumed"
 LANGGRAPH_INTERRUPT_EVENT: Final = "langgraph.interrupt"
 LANGGRAPH_RESUME_EVENT: Final = "langgraph.resume"
 LANGGRAPH_INTERRUPT_ID: Final = "langgraph.interrupt.id"

@@ -1,4 +1,6 @@
-"""The loopback model server's clients, and an environment in which they reach it."""
+"""The loopback model server's clients, an environment in which they reach it, and what a run's trees look like."""
+
+from collections import defaultdict
 
 import pytest
 from openai import OpenAI
@@ -28,3 +30,31 @@ def ask():
     for server, client in running:
         client.close()
         server.__exit__(None, None, None)
+
+
+@pytest.fixture(scope="session")
+def outlines():
+    """A function: the spans of a run (as `Workshop.spans` gives them) as indented names, one text per trace.
+
+    Siblings stand in the order of their start; those that run at once (the same `langgraph.step`), by what they are.
+    """
+
+    def draw(spans):
+        below = defaultdict(list)
+        for span in spans:
+            below[span.get("parentSpanId", "")].append(span)
+
+        def lines(span):
+            yield span["name"]
+            drawn = [(_when(child), list(lines(child))) for child in below[span["spanId"]]]
+            for _, part in sorted(drawn):
+                yield from (f"  {line}" for line in part)
+
+        roots = sorted(below[""], key=lambda span: int(span["startTimeUnixNano"]))
+        return ["\n".join(lines(root)) for root in roots]
+
+    def _when(span):
+        steps = [pair["value"]["intValue"] for pair in span["attributes"] if pair["key"] == "langgraph.step"]
+        return (int(steps[0]), 0) if steps else (0, int(span["startTimeUnixNano"]))
+
+    return draw

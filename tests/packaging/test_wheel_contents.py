@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow
 PACKAGES = {
     "spanloom": "src/spanloom",
     "spanloom_pocketflow": "instrumentors/spanloom_pocketflow",
+    "spanloom_langgraph": "instrumentors/spanloom_langgraph",
     "spanloom_jsonl": "exporters/spanloom_jsonl",
 }
 
@@ -51,6 +52,8 @@ def test_only_kinds_of_files_that_belong_there(wheel_files):
         "spanloom/bootstrap/sitecustomize.py",
         "spanloom/demo/support/tickets.jsonl",
         "spanloom/demo/support/__main__.py",
+        "spanloom/demo/research/archive.jsonl",
+        "spanloom/demo/research/__main__.py",
     ],
 )
 def test_what_no_import_would_miss(wheel_files, name):
@@ -79,13 +82,14 @@ def test_the_base_install_is_opentelemetry_only(about):
         "wrapt",  # which opentelemetry-instrumentation requires itself
     }
     assert metadata["Requires-Python"] == ">=3.10"
-    assert {"pocketflow", "openai", "fast", "all", "dev"} <= set(metadata.get_all("Provides-Extra"))
+    assert {"pocketflow", "langgraph", "openai", "fast", "all", "dev"} <= set(metadata.get_all("Provides-Extra"))
 
 
 def test_the_entry_points(about):
     assert about["entry_points.txt"].split("\n\n")[0] == "[console_scripts]\nspanloom = spanloom.cli:main"
     for group, line in {
-        "opentelemetry_instrumentor": "pocketflow = spanloom_pocketflow:PocketFlowInstrumentor",
+        "opentelemetry_instrumentor": "langgraph = spanloom_langgraph:LangGraphInstrumentor\n"
+        "pocketflow = spanloom_pocketflow:PocketFlowInstrumentor",
         "opentelemetry_traces_exporter": "jsonl = spanloom_jsonl:JsonlSpanExporter",
         "opentelemetry_distro": "spanloom = spanloom.distro:SpanloomDistro",
         "opentelemetry_configurator": "spanloom = spanloom.distro:SpanloomConfigurator",
@@ -101,7 +105,7 @@ def test_the_sdist_has_what_a_packager_needs_and_nothing_of_the_work_place(built
     tops = {name.partition("/")[0] for name in names}
     assert {"src", "instrumentors", "exporters", "tests", "README.md", "LICENSE", "pyproject.toml"} <= tops
     assert tops <= {
-        "src", "instrumentors", "exporters", "tests", "docs", "examples", "benchmarks",
+        "src", "instrumentors", "exporters", "tests", "docs", "examples", "benchmarks", "scripts",
         "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore",
     }  # fmt: skip
     assert not [name for name in names if "__pycache__" in name or "/.spanloom/" in name]

@@ -92,6 +92,7 @@ def test_a_trace_as_json(otlp):
         "trace_id": otlp.trace,
         "name": "invoke_workflow A",
         "service": "support",
+        "conversations": [],
         "start_unix_nano": otlp.begin,
         "end_unix_nano": otlp.begin + 5_000_000,
         "duration_ms": 5.0,

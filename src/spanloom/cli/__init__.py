@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "run": "run a program and write its traces to files, without changing it",
     "view": "show traces as a tree",
-    "demo": "run a small support-ticket agent and show its trace",
+    "demo": "run a small program of PocketFlow or LangGraph and show its traces",
 }
 
 

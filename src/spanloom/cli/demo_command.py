@@ -1,7 +1,7 @@
 """`spanloom demo`: run a real program through `spanloom run`, show its traces, say what to do next.
 
-The program is `spanloom.demo.support`, which knows nothing of tracing. Its model calls go through the `openai`
-client to a server that this command keeps open on loopback, so that neither a key nor a network is needed.
+The programs know nothing of tracing. Their model calls go through the real clients to a server that this command
+keeps open on loopback, so that neither a key nor a network is needed.
 """
 
 from __future__ import annotations
@@ -13,24 +13,82 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spanloom.config import JSONL_DIR, trace_directory
 from spanloom.environment import TRACES_EXPORTER, exporter_configured, exporter_names
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-PROGRAM: Final = "spanloom.demo.support"
-_NEEDED: Final = ("pocketflow", "openai", "opentelemetry.instrumentation.genai.openai")
+    from spanloom.demo.server import ModelServer
+
 # About the pace of a fast small model: slow enough to give the tree's bars a shape.
 _SECONDS_PER_TOKEN: Final = 0.002
 
 
+def _support_model() -> ModelServer:
+    from spanloom.demo.script import CONTEXT_TOKENS, SupportScript
+    from spanloom.demo.server import ModelServer
+
+    return ModelServer(SupportScript(), context_tokens=CONTEXT_TOKENS, seconds_per_token=_SECONDS_PER_TOKEN)
+
+
+def _research_model() -> ModelServer:
+    from spanloom.demo.research_script import ResearchScript
+    from spanloom.demo.server import ModelServer
+
+    return ModelServer(ResearchScript(), seconds_per_token=_SECONDS_PER_TOKEN)
+
+
+class Demo(NamedTuple):
+    """A program to show.
+
+    Attributes:
+        program: the package that is run.
+        framework: what it is written in, as one says it.
+        story: what it does.
+        needed: the modules that it needs, and that its traces need to be complete.
+        model: makes the server of its scripted model.
+    """
+
+    program: str
+    framework: str
+    story: str
+    needed: tuple[str, ...]
+    model: Callable[[], ModelServer]
+
+
+DEMOS: Final = {
+    "pocketflow": Demo(
+        "spanloom.demo.support",
+        "PocketFlow",
+        "A support desk in PocketFlow works off its tickets",
+        ("pocketflow", "openai", "opentelemetry.instrumentation.genai.openai"),
+        _support_model,
+    ),
+    "langgraph": Demo(
+        "spanloom.demo.research",
+        "LangGraph",
+        "A newspaper's research desk in LangGraph looks into a question",
+        ("langgraph", "langchain", "langchain_openai", "numpy"),
+        _research_model,
+    ),
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.epilog = "The program is an ordinary one: its source is the package spanloom.demo.support."
+    programs = " and ".join(demo.program for demo in DEMOS.values())
+    parser.epilog = f"The programs are ordinary ones: their sources are the packages {programs}."
+    parser.add_argument(
+        "framework",
+        nargs="?",
+        choices=DEMOS,
+        default=next(iter(DEMOS)),
+        help="whose program to run (default: %(default)s)",
+    )
     parser.add_argument("--dir", dest="directory", help="folder of the trace files (default: as for spanloom run)")
     parser.add_argument(
         "--real",
@@ -46,7 +104,8 @@ def run(options: argparse.Namespace) -> int:
     Returns:
         The program's exit code; 1 if a package is missing, 2 for `--real` without a key.
     """
-    missing = [name for name in _NEEDED if not _importable(name)]
+    demo = DEMOS[options.framework]
+    missing = [name for name in demo.needed if not _importable(name)]
     if missing:
         print(f"spanloom: the demo needs {', '.join(missing)}: pip install 'spanloom[demo]'", file=sys.stderr)
         return 1
@@ -54,9 +113,15 @@ def run(options: argparse.Namespace) -> int:
         print("spanloom: demo --real calls your model service: set OPENAI_API_KEY first", file=sys.stderr)
         return 2
     directory: str = options.directory or trace_directory()
-    code = _run_real(directory) if options.real else _run_with_server(directory)
+    service = "your model service" if options.real else "a model server on loopback"
+    print(f"{demo.story}, with {service}.\n  {_source(demo)}\n")
+    if options.real:
+        code = _run_program(demo, directory, os.environ)
+    else:
+        with demo.model() as server:
+            code = _run_program(demo, directory, server.environment(os.environ))
     if code == 0:
-        _show(directory)
+        _show(demo, directory)
     return code
 
 
@@ -67,51 +132,19 @@ def _importable(name: str) -> bool:
     return False
 
 
-def _run_real(directory: str) -> int:
-    print(f"A support desk in PocketFlow works off its tickets, with your model service.\n  {_source()}\n")
-    return _run_program(directory, os.environ)
-
-
-def _run_with_server(directory: str) -> int:
-    from spanloom.demo.script import CONTEXT_TOKENS, SupportScript
-    from spanloom.demo.server import ModelServer
-
-    print(f"A support desk in PocketFlow works off its tickets, with a model server on loopback.\n  {_source()}\n")
-    server = ModelServer(SupportScript(), context_tokens=CONTEXT_TOKENS, seconds_per_token=_SECONDS_PER_TOKEN)
-    with server:
-        return _run_program(directory, loopback_environment(os.environ, server.base_url))
-
-
-def loopback_environment(environ: Mapping[str, str], base_url: str) -> dict[str, str]:
-    """`environ` with the model server at `base_url` in it, past any proxy, and without the user's own key."""
-    from spanloom.demo.server import CHAT_MODEL, EMBEDDING_MODEL
-
-    past_proxies = ",".join(part for part in (environ.get("NO_PROXY") or environ.get("no_proxy"), "127.0.0.1") if part)
-    return {
-        **environ,
-        "OPENAI_BASE_URL": base_url,
-        "OPENAI_API_KEY": "loopback",
-        "OPENAI_MODEL": CHAT_MODEL,
-        "OPENAI_EMBEDDING_MODEL": EMBEDDING_MODEL,
-        # Clients differ in which spelling they read first.
-        "NO_PROXY": past_proxies,
-        "no_proxy": past_proxies,
-    }
-
-
-def _run_program(directory: str, environ: Mapping[str, str]) -> int:
+def _run_program(demo: Demo, directory: str, environ: Mapping[str, str]) -> int:
     environment = {**environ, JSONL_DIR: directory}
     if exporter_configured(environ) and "jsonl" not in (names := exporter_names(environ)):
         # The user's backend gets the traces; so do the files that are shown below.
         environment[TRACES_EXPORTER] = ",".join([*names, "jsonl"])
-    command = [sys.executable, "-m", "spanloom", "run", "--dir", directory, "-m", PROGRAM]
+    command = [sys.executable, "-m", "spanloom", "run", "--dir", directory, "-m", demo.program]
     sys.stdout.flush()
     code = subprocess.run(command, env=environment, check=False).returncode  # noqa: S603  our own program
     # A signal's number comes back negative; shells add it to 128.
     return code if code >= 0 else 128 - code
 
 
-def _show(directory: str) -> None:
+def _show(demo: Demo, directory: str) -> None:
     from spanloom.view import ViewOptions, show
     from spanloom.view.look import colour_wanted
 
@@ -127,15 +160,15 @@ What to do next
   {view} --content
       with prompts, answers, tool calls and state
   spanloom run your_program.py
-      your own PocketFlow program, unchanged
+      your own {demo.framework} program, unchanged
   OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4317 opentelemetry-instrument python your_program.py
       the same spans to any OpenTelemetry collector or backend
-The demo's program is in {_source()}"""
+The demo's program is in {_source(demo)}"""
     )
 
 
-def _source() -> Path:
-    spec = importlib.util.find_spec(PROGRAM)
+def _source(demo: Demo) -> Path:
+    spec = importlib.util.find_spec(demo.program)
     if spec is None or spec.origin is None:
-        raise RuntimeError(f"{PROGRAM} is not installed")
+        raise RuntimeError(f"{demo.program} is not installed")
     return Path(spec.origin).parent

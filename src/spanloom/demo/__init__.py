@@ -1,1 +1,1 @@
-"""`spanloom demo`: a PocketFlow program (`support`) and the loopback model server it talks to (`server`)."""
+"""`spanloom demo`: a PocketFlow program (`support`), a LangGraph program (`research`), and their model server."""

@@ -20,7 +20,7 @@ from spanloom.demo.embeddings import embeddings
 from spanloom.demo.replies import Failure, Json, Respond, chunks, completion, prompt_tokens
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -64,6 +64,23 @@ class ModelServer:
         if self._http is None:
             raise RuntimeError("the model server is not running: use it as `with ModelServer(...) as server:`")
         return f"http://127.0.0.1:{self._http.server_port}/v1"
+
+    def environment(self, environ: Mapping[str, str]) -> dict[str, str]:
+        """`environ`, in which OpenAI clients find this server: past any proxy, and without the user's own key."""
+        names = environ.get("NO_PROXY") or environ.get("no_proxy")
+        past_proxies = ",".join(part for part in (names, "127.0.0.1") if part)
+        return {
+            **environ,
+            "OPENAI_BASE_URL": self.base_url,
+            # LangChain's own name for it, which it reads first.
+            "OPENAI_API_BASE": self.base_url,
+            "OPENAI_API_KEY": "loopback",
+            "OPENAI_MODEL": CHAT_MODEL,
+            "OPENAI_EMBEDDING_MODEL": EMBEDDING_MODEL,
+            # Clients differ in which spelling they read first.
+            "NO_PROXY": past_proxies,
+            "no_proxy": past_proxies,
+        }
 
     def __enter__(self) -> Self:
         self._http = _HttpServer(self)

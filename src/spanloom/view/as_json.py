@@ -1,6 +1,7 @@
 """Traces as JSON lines, for scripts and agents: one object per trace, spans nested, attribute values plain.
 
     {"trace_id": "4bf9...", "name": "invoke_workflow Support", "service": "app",
+     "conversations": ["4711"],
      "start_unix_nano": 1763721302000000000, "end_unix_nano": ..., "duration_ms": 1420.5, "partial": false,
      "spans": 31, "errors": 1, "model_calls": 4,
      "tokens": {"input": 1204, "output": 96, "cached": 512, "reasoning": 0},
@@ -81,6 +82,7 @@ def _summary(trace: Trace) -> dict[str, Any]:
         "trace_id": trace.trace_id,
         "name": trace.name,
         "service": trace.resource.get(names.SERVICE_NAME),
+        "conversations": trace.conversations,
         "start_unix_nano": trace.start,
         "end_unix_nano": trace.end,
         "duration_ms": (trace.end - trace.start) / 1e6,

@@ -11,10 +11,11 @@ from spanloom.view.text import plural
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from spanloom.view.model import Attributes, Value
+    from spanloom.view.model import Span, Value
 
 # The history is repeated in every call of a loop; the last messages and a count of the others tell enough.
 _MESSAGES: Final = 6
+_LANGCHAIN_MESSAGES: Final = ("human", "ai", "tool", "system")
 # The attributes that hold content.
 NEEDED: Final = frozenset(
     {
@@ -26,7 +27,10 @@ NEEDED: Final = frozenset(
         names.GEN_AI_OUTPUT_MESSAGES,
         names.GEN_AI_TOOL_CALL_ARGUMENTS,
         names.GEN_AI_TOOL_CALL_RESULT,
+        names.GEN_AI_RETRIEVAL_QUERY_TEXT,
+        names.GEN_AI_RETRIEVAL_DOCUMENTS,
         names.STATE_CHANGES,
+        names.LANGGRAPH_INTERRUPT_VALUE,
     }
 )
 
@@ -39,13 +43,17 @@ class Block(NamedTuple):
     style: str = ""
 
 
-def blocks(attributes: Attributes) -> Iterator[Block]:
-    """The content that a span's attributes carry, in the order in which it came about."""
-    get = attributes.get
+def blocks(span: Span) -> Iterator[Block]:
+    """The content that a span carries, in the order in which it came about."""
+    get = span.attributes.get
     if (params := get(names.POCKETFLOW_PARAMS)) is not None:
         yield Block("params", pretty(params))
     if (value := get(names.INPUT)) is not None:
         yield Block("input", pretty(value))
+    if (query := get(names.GEN_AI_RETRIEVAL_QUERY_TEXT)) is not None:
+        yield Block("query", _plain(query))
+    if (documents := get(names.GEN_AI_RETRIEVAL_DOCUMENTS)) is not None:
+        yield from _documents(documents)
     if (arguments := get(names.GEN_AI_TOOL_CALL_ARGUMENTS)) is not None:
         yield Block("arguments", _plain(arguments))
     if (system := get(names.GEN_AI_SYSTEM_INSTRUCTIONS)) is not None:
@@ -60,6 +68,9 @@ def blocks(attributes: Attributes) -> Iterator[Block]:
         yield Block("output", pretty(value), "green")
     if (changes := get(names.STATE_CHANGES)) is not None:
         yield from _changes(changes)
+    for event in span.events:
+        if (value := event.attributes.get(names.LANGGRAPH_INTERRUPT_VALUE)) is not None:
+            yield Block("interrupt", pretty(value), "yellow")
 
 
 def pretty(value: Value) -> str:
@@ -115,8 +126,15 @@ def _called(label: str, part: dict[str, Any]) -> str:
     return f"{label} [{call_id}]" if call_id else label
 
 
+def _documents(value: Value) -> Iterator[Block]:
+    """What was found, a block each; the conventions say a list of objects."""
+    documents = _parsed(value)
+    for document in cast("list[Any]", documents) if isinstance(documents, list) else [documents]:
+        yield Block("found", _plain(document), "green")
+
+
 def _changes(value: Value) -> Iterator[Block]:
-    """The JSON object that `spanloom.state.Snapshot.values` writes."""
+    """The JSON object that `spanloom.state` writes (`Snapshot.values`, `updates`)."""
     changes = _parsed(value)
     if not isinstance(changes, dict):
         yield Block("state", pretty(value))
@@ -127,11 +145,46 @@ def _changes(value: Value) -> Iterator[Block]:
             continue
         for key, change in cast("dict[str, Any]", entries).items():
             if group == "changed" and isinstance(change, dict):
-                pair = cast("dict[str, Any]", change)
-                was, now = _compact(pair.get("before")), _compact(pair.get("after"))
-                yield Block(f"state ~ {key}", f"was {was}\nnow {now}")
+                yield from _change(f"state ~ {key}", cast("dict[str, Any]", change))
             else:
                 yield Block(f"state {'-' if group == 'removed' else '+'} {key}", _compact(change))
+
+
+def _change(label: str, change: dict[str, Any]) -> Iterator[Block]:
+    """The value before and after; or what was written, where the framework makes the new value of it."""
+    if "update" not in change:
+        was, now = _compact(change.get("before")), _compact(change.get("after"))
+        yield Block(label, f"was {was}\nnow {now}")
+        return
+    update = change["update"]
+    items = cast("list[Any]", update) if isinstance(update, list) else [update]
+    if not any(map(_is_langchain_message, items)):
+        yield Block(label, _compact(update))
+        return
+    for item in items:
+        if _is_langchain_message(item):
+            yield from _message(f"{label} + {item['type']}", _parts(item))
+        else:  # the mark of what was cut
+            yield Block(label, _compact(item), "dim")
+
+
+def _is_langchain_message(value: Any) -> bool:
+    """Whether it is one of LangChain's messages: these are objects, recorded by their fields."""
+    return isinstance(value, dict) and "content" in value and cast("Any", value).get("type") in _LANGCHAIN_MESSAGES
+
+
+def _parts(message: dict[str, Any]) -> list[dict[str, Any]]:
+    """A LangChain message's content and tool calls as the conventions have them."""
+    said: Any = message["content"]
+    if message["type"] == "tool":
+        return [{"type": "tool_call_response", "id": message.get("tool_call_id"), "response": said}]
+    parts: list[dict[str, Any]] = []
+    calls: Any = message.get("tool_calls")
+    for call in cast("list[Any]", calls) if isinstance(calls, list) else ():
+        if isinstance(call, dict):
+            fields = cast("dict[str, Any]", call)
+            parts.append({**fields, "type": "tool_call", "arguments": fields.get("args")})
+    return [{"type": "text", "content": said}, *parts] if said or not parts else parts
 
 
 def _parsed(value: Any) -> Any:

@@ -44,8 +44,8 @@ def decode(line: bytes, keep: frozenset[str] | None = None) -> Decoded:
 
     Args:
         line: the text of an `ExportTraceServiceRequest`. Requests of other signals hold no spans, silently.
-        keep: names of the attributes (of spans and events) to keep, and no links: tens of thousands of spans
-            with their prompts would not fit in memory. None keeps everything.
+        keep: names of the attributes (of spans and events) to keep, and only links to other traces: tens of
+            thousands of spans with their prompts would not fit in memory. None keeps everything.
 
     Raises:
         BrokenLineError: it is not such a request.
@@ -113,7 +113,7 @@ def _span(raw: dict[str, Any], resource: Attributes, scope: str, keep: frozenset
         _integer(raw.get("endTimeUnixNano")),
         _attributes(raw, keep),
         tuple([_event(event, keep) for event in _dicts(raw["events"])]) if raw.get("events") else (),
-        tuple([_link(link) for link in _dicts(raw["links"])]) if keep is None and raw.get("links") else (),
+        _links(raw, keep) if raw.get("links") else (),
         _integer(status.get("code")),
         _text(status.get("message")),
         resource,
@@ -125,8 +125,13 @@ def _event(raw: dict[str, Any], keep: frozenset[str] | None) -> Event:
     return Event(_text(raw.get("name")), _integer(raw.get("timeUnixNano")), _attributes(raw, keep))
 
 
-def _link(raw: dict[str, Any]) -> Link:
-    return Link(_text(raw.get("traceId")).lower(), _text(raw.get("spanId")).lower(), _attributes(raw, None))
+def _links(raw: dict[str, Any], keep: frozenset[str] | None) -> tuple[Link, ...]:
+    own = raw["traceId"]
+    return tuple([_link(link, keep) for link in _dicts(raw["links"]) if keep is None or link.get("traceId") != own])
+
+
+def _link(raw: dict[str, Any], keep: frozenset[str] | None) -> Link:
+    return Link(_text(raw.get("traceId")).lower(), _text(raw.get("spanId")).lower(), _attributes(raw, keep))
 
 
 def _attributes(raw: dict[str, Any], keep: frozenset[str] | None) -> Attributes:

@@ -45,7 +45,7 @@ def details(node: Node, detail: Detail, cells: int) -> Iterator[Row]:
     if detail.attributes:
         yield from _attributes(span, cells)
     if detail.content:
-        for label, text, style in blocks(span.attributes):
+        for label, text, style in blocks(span):
             yield from _rows(clean(label), text, cells, style)
     if detail.errors and not detail.attributes:
         # Other instrumentations record an exception again on each span that it passes through.

@@ -1,18 +1,20 @@
-"""What one span says about itself in one line: model and tokens, action and edge, attempts, items, changed keys."""
+"""What one span says about itself in one line: status, model and tokens, its framework's facts, changed keys."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from spanloom import names
-from spanloom.view.text import clean, duration, number, plural
+from spanloom.view import frameworks
+from spanloom.view.frameworks import Fact
+from spanloom.view.text import clean, duration, listed, number, plural, shown, type_name
 from spanloom.view.usage import Usage, is_model_call, operation, usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from spanloom.view.look import Glyphs
-    from spanloom.view.model import Attributes, Event, Span, Value
+    from spanloom.view.model import Span
     from spanloom.view.tree import Node
     from spanloom.view.usage import Rollup
 
@@ -30,22 +32,12 @@ NEEDED: Final = frozenset(
         names.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
         names.GEN_AI_TOOL_NAME,
         names.GEN_AI_TOOL_CALL_ID,
-        names.ERROR_TYPE,
+        names.GEN_AI_CONVERSATION_ID,
         names.EXCEPTION_TYPE,
-        names.EXCEPTION_MESSAGE,
-        names.NODE_NAME,
         names.STATUS,
+        names.CANCELLED_CAUSE,
         names.STATE_CHANGED_KEYS,
-        names.RETRY_DELAY,
-        names.POCKETFLOW_ACTION,
-        names.POCKETFLOW_NEXT,
-        names.POCKETFLOW_RETRY_ATTEMPT,
-        names.POCKETFLOW_RETRY_MAX,
-        names.POCKETFLOW_RETRY_COUNT,
-        names.POCKETFLOW_FALLBACK,
-        names.POCKETFLOW_BATCH_INDEX,
-        names.POCKETFLOW_BATCH_SIZE,
-        names.POCKETFLOW_SUCCESSORS,
+        *frameworks.NEEDED,
     }
 )
 _WORKFLOWS: Final = frozenset({names.OP_INVOKE_WORKFLOW, names.OP_INVOKE_AGENT})
@@ -55,13 +47,6 @@ _STYLES: Final = {
     names.OP_RUN_STEP: "blue",
     names.OP_EXECUTE_TOOL: "magenta",
 }
-
-
-class Fact(NamedTuple):
-    """A piece of a line and its style (`""`: the default of its place)."""
-
-    text: str
-    style: str = ""
 
 
 def style_of(span: Span) -> str:
@@ -83,96 +68,53 @@ def facts(node: Node, glyphs: Glyphs, *, alone: bool) -> Iterator[Fact]:
     get = span.attributes.get
     if span.failed:
         yield Fact(f"{glyphs.cross} {error_name(span)}", "red")
-    elif status := _text(get(names.STATUS)):
-        yield Fact(status, "yellow")
+    elif (status := shown(get(names.STATUS))) and status != frameworks.HANDED_OVER:
+        cause = shown(get(names.CANCELLED_CAUSE))
+        yield Fact(f"{status} ({type_name(cause)})" if cause else status, "yellow")
     if is_model_call(span):
         yield from _model_call(span)
-    elif (call_id := _text(get(names.GEN_AI_TOOL_CALL_ID))) and names.GEN_AI_TOOL_NAME in span.attributes:
+    elif (call_id := shown(get(names.GEN_AI_TOOL_CALL_ID))) and names.GEN_AI_TOOL_NAME in span.attributes:
         yield Fact(call_id)
-    yield from _pocketflow(span.attributes, glyphs)
+    yield from frameworks.facts(span.attributes, glyphs)
     if operation(span) in _WORKFLOWS and not alone:
         yield from map(Fact, sums(node.rollup))
-    if changed := _listed(get(names.STATE_CHANGED_KEYS)):
+    if changed := listed(get(names.STATE_CHANGED_KEYS)):
         yield Fact(f"changed: {changed}")
 
 
 def _model_call(span: Span) -> Iterator[Fact]:
     get = span.attributes.get
-    model = _text(get(names.GEN_AI_RESPONSE_MODEL)) or _text(get(names.GEN_AI_REQUEST_MODEL))
+    model = shown(get(names.GEN_AI_RESPONSE_MODEL)) or shown(get(names.GEN_AI_REQUEST_MODEL))
     if model and not span.name.endswith(model):
         yield Fact(model)
     own = usage(span)
     if any(own):
         yield Fact(tokens(own))
-    if reasons := _listed(get(names.GEN_AI_RESPONSE_FINISH_REASONS)):
+    if reasons := listed(get(names.GEN_AI_RESPONSE_FINISH_REASONS)):
         yield Fact(reasons)
     first = get(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
     if isinstance(first, (int, float)) and 0 <= first < 1e9:
         yield Fact(f"first chunk {duration(int(first * 1e9))}")
 
 
-def _pocketflow(attributes: Attributes, glyphs: Glyphs) -> Iterator[Fact]:
-    get = attributes.get
-    action, following = _text(get(names.POCKETFLOW_ACTION)), _text(get(names.POCKETFLOW_NEXT))
-    if action or following:
-        yield Fact(f"{action} {glyphs.arrow} {following}" if following else action, "green")
-    index, size = get(names.POCKETFLOW_BATCH_INDEX), get(names.POCKETFLOW_BATCH_SIZE)
-    if index is not None:
-        yield Fact(f"item [{_text(index)}]" + (f" of {_text(size)}" if size is not None else ""))
-    elif size is not None:
-        yield Fact(f"batch of {_text(size)}")
-    attempt, most = get(names.POCKETFLOW_RETRY_ATTEMPT), get(names.POCKETFLOW_RETRY_MAX)
-    if attempt is not None and (attempt, most) not in ((1, 1), (1, None)):
-        yield Fact(f"attempt {_text(attempt)}" + (f"/{_text(most)}" if most is not None else ""))
-    retries = get(names.POCKETFLOW_RETRY_COUNT)
-    if isinstance(retries, int) and retries > 0:
-        yield Fact("1 retry" if retries == 1 else f"{retries:,} retries", "yellow")
-    if get(names.POCKETFLOW_FALLBACK) is True:
-        yield Fact("fallback", "yellow")
-
-
 def notes(node: Node, glyphs: Glyphs) -> Iterator[Fact]:
-    """What does not fit in the line of a span: where an error came up its message, and what went wrong on the way."""
+    """What does not fit in the line of a span: where an error came up its message, and what happened on the way."""
     span = node.span
     if span is None:
         return
     if node.origin and (message := _message(span)):
         yield Fact(message, "red")
     failed_below = any(child.span is not None and child.span.failed for child in node.children)
-    for event in span.events:
-        if event.name == names.RETRY_EVENT:
-            yield Fact(f"{glyphs.bullet} {_retry(event, brief=failed_below)}", "yellow")
-        elif event.name == names.POCKETFLOW_NO_SUCCESSOR_EVENT:
-            get = event.attributes.get
-            where, known = _text(get(names.NODE_NAME)), _listed(get(names.POCKETFLOW_SUCCESSORS))
-            yield Fact(
-                f"{glyphs.bullet} no successor for action {_text(get(names.POCKETFLOW_ACTION)) or '?'}"
-                + (f" of {where}" if where else "")
-                + (f" (it has: {known})" if known else ""),
-                "yellow",
-            )
-
-
-def _retry(event: Event, *, brief: bool) -> str:
-    """`brief`: the failed attempt is a span of its own below, with its message."""
-    get = event.attributes.get
-    parts = [f"attempt {_text(get(names.POCKETFLOW_RETRY_ATTEMPT)) or '?'} failed"]
-    if (item := get(names.POCKETFLOW_BATCH_INDEX)) is not None:
-        parts.append(f"on item [{_text(item)}]")
-    error, message = _text(get(names.ERROR_TYPE)), _text(get(names.EXCEPTION_MESSAGE))
-    if error:
-        parts.append(f"with {error}" + (f": {message}" if message and not brief else ""))
-    delay = get(names.RETRY_DELAY)
-    if isinstance(delay, (int, float)) and 0 < delay < 1e9:
-        parts.append(f"(next after {duration(int(delay * 1e9))})")
-    return " ".join(parts)
+    yield from frameworks.notes(span, glyphs, failed_below=failed_below)
 
 
 def error_name(span: Span) -> str:
     """The short name of a span's error: `error.type` without its module, else the `Type` of a status `Type: text`."""
-    kind = _text(span.attributes.get(names.ERROR_TYPE))
-    name = (kind or span.message.partition(":")[0]).rpartition(".")[2]
-    return name if name.isidentifier() else kind or "error"
+    kind = shown(span.attributes.get(names.ERROR_TYPE))
+    if kind:
+        return type_name(kind)
+    name = type_name(span.message.partition(":")[0])
+    return name if name.isidentifier() else "error"
 
 
 def _message(span: Span) -> str:
@@ -180,7 +122,7 @@ def _message(span: Span) -> str:
     message = span.message
     if not message:
         raised = (event.attributes for event in span.events if event.name == names.EXCEPTION_EVENT)
-        message = next((_text(attributes.get(names.EXCEPTION_MESSAGE)) for attributes in raised), "")
+        message = next((shown(attributes.get(names.EXCEPTION_MESSAGE)) for attributes in raised), "")
     return "" if clean(message) == error_name(span) else message
 
 
@@ -200,12 +142,3 @@ def tokens(count: Usage) -> str:
     cached = f" ({number(count.cached)} cached)" if count.cached else ""
     reasoning = f" ({number(count.reasoning)} reasoning)" if count.reasoning else ""
     return f"{number(count.input)} in{cached} / {number(count.output)} out{reasoning}"
-
-
-def _text(value: Value) -> str:
-    """A value for a line: text cleaned, numbers as they are, nothing for None."""
-    return "" if value is None else clean(value if type(value) is str else str(value))
-
-
-def _listed(value: Value) -> str:
-    return ", ".join(map(_text, value)) if isinstance(value, list) else _text(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from spanloom.view.terminal import local_time
+from spanloom.view.terminal import conversations, local_time
 from spanloom.view.text import clean, clip, duration, number
 
 if TYPE_CHECKING:
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 _ROW: Final = "{:<19} {:>8} {:>8} {:>17} {:>6}  {:<32}  {}"
 HEADING: Final = _ROW.format("TIME", "DURATION", "SPANS", "TOKENS IN/OUT", "ERRORS", "TRACE", "NAME")
 _NARROWEST_NAME: Final = 20
+_LONGEST_CONVERSATION: Final = 60
 
 
 def row(trace: Trace, look: Look) -> str:
-    """The line of `trace`; a `+` behind the number of spans says that earlier ones were not read."""
+    """The line of `trace`; a `+` behind the number of spans says that earlier ones were not read.
+
+    A conversation stands behind the name, also beyond the width: what is looked for must not be cut.
+    """
     rollup = trace.rollup
     tokens = f"{number(rollup.usage.input)}/{number(rollup.usage.output)}" if any(rollup.usage) else "-"
     line = _ROW.format(
@@ -31,4 +35,6 @@ def row(trace: Trace, look: Look) -> str:
     )
     room = max(look.width - len(line), _NARROWEST_NAME)
     name = clip(clean(trace.name) or "(unnamed)", room, look.glyphs.ellipsis)
-    return line + look.paint(name, "red" if rollup.errors else "bold")
+    row = line + look.paint(name, "red" if rollup.errors else "bold")
+    told = clip(conversations(trace), _LONGEST_CONVERSATION, look.glyphs.ellipsis)
+    return f"{row}  {look.paint(told, 'dim')}" if told else row

@@ -28,6 +28,10 @@ class Link(NamedTuple):
     span_id: str
     attributes: Attributes
 
+    def away_from(self, span: Span) -> bool:
+        """Whether it leads from `span` to another trace."""
+        return self.trace_id != span.trace_id
+
 
 class Span(NamedTuple):
     """One finished span. Times are nanoseconds since the epoch (0: unknown); ids are lower-case text.

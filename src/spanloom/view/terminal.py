@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from spanloom import names
 from spanloom.view.details import Detail, details
 from spanloom.view.facts import Fact, facts, notes, style_of, sums
-from spanloom.view.text import clean, clip, duration, width, wrap
+from spanloom.view.text import clean, clip, duration, plural, width, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,9 +73,19 @@ def header(trace: Trace, look: Look) -> Iterator[str]:
     service = trace.resource.get(names.SERVICE_NAME)
     if type(service) is str and service:
         parts.append(f"service {clean(service)}")
+    if told := conversations(trace):
+        parts.append(told)
     yield look.glyphs.dot.join(parts)
     if trace.partial:
         yield look.paint("not all of its spans were read; --trace ID --limit 0 reads every file in full", "yellow")
+
+
+def conversations(trace: Trace) -> str:
+    """`conversation 4711`, or how many there are; empty for none."""
+    found = trace.conversations
+    if len(found) > 1:
+        return plural(len(found), "conversation")
+    return f"conversation {clean(found[0])}" if found else ""
 
 
 def local_time(nanos: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,6 +30,22 @@ def _visible(match: re.Match[str]) -> str:
         return " "
     code = ord(char)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
+
+
+def shown(value: object) -> str:
+    """A value for a line: text cleaned, numbers as they are, nothing for None."""
+    return "" if value is None else clean(value if type(value) is str else str(value))
+
+
+def listed(value: object) -> str:
+    """A list's items for a line, separated by commas; anything else as `shown`."""
+    return ", ".join(map(shown, cast("list[object]", value))) if isinstance(value, list) else shown(value)
+
+
+def type_name(text: str) -> str:
+    """`RateLimitError` of `openai.RateLimitError`; what is no dotted name as it is."""
+    name = text.rpartition(".")[2]
+    return name if name.isidentifier() else text
 
 
 def width(text: str) -> int:

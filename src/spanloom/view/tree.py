@@ -69,6 +69,12 @@ class Trace(NamedTuple):
         return first.name if first is not None else ""
 
     @property
+    def conversations(self) -> list[str]:
+        """The conversations that its spans belong to, in order of their start; most often one, or none."""
+        ids = (node.span.attributes.get(names.GEN_AI_CONVERSATION_ID) for node, _ in walk(self.tops) if node.span)
+        return list(dict.fromkeys(one for one in ids if type(one) is str and one))
+
+    @property
     def resource(self) -> Attributes:
         """The resource of its first span."""
         for node, _ in walk(self.tops):
