@@ -1,27 +1,17 @@
-"""What PocketFlow instrumentation costs, as ratios to a bare span, in one process.
+"""What PocketFlow instrumentation costs, as ratios to a bare span (see `measure`), in one process.
 
-    python benchmarks/pocketflow_spans.py
-
-A bare span is the SDK's `start_span` + attach + detach + `end` with 8 attributes and a processor that does nothing,
-below a current span, as nearly all spans of a run are.
-Each figure is the median of repeated rounds; the variants are measured in turn within a round, so that a slow moment
-of the machine hits all of them. Cost is the instrumented program's time less the plain one's.
+python benchmarks/pocketflow_spans.py
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import gc
-import os
-import platform
-import statistics
-import time
 from contextlib import contextmanager
+from functools import partial
 
 import pocketflow as pf
-from opentelemetry import context, trace
-from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+from measure import Variant, counting, machine, measure, provider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider
 
@@ -36,16 +26,6 @@ BUDGETS = {
     "content on, per span": None,
     "not sampled, per node": 0.35,
     "SDK disabled, per node": 0.35,
-}
-ATTRIBUTES = {
-    "gen_ai.operation.name": "run_step",
-    "gen_ai.step.name": "Work",
-    "spanloom.node.name": "Work",
-    "pocketflow.node.class": "app.Work",
-    "pocketflow.node.type": "Node",
-    "pocketflow.step": 7,
-    "pocketflow.node.index": 0,
-    "pocketflow.action": "more",
 }
 
 
@@ -106,47 +86,8 @@ def instrumented(provider, **settings):
         instrumentor.uninstrument()
 
 
-def provider(sampler=None):
-    made = TracerProvider(sampler=sampler, shutdown_on_exit=False)
-    made.add_span_processor(SpanProcessor())
-    return made
-
-
-def clock(function, repeat):
-    """CPU seconds of one call: less disturbed by whatever else the machine does than the wall clock is."""
-    gc.collect()
-    begin = time.process_time()
-    for _ in range(repeat):
-        function()
-    return (time.process_time() - begin) / repeat
-
-
-def hundred_bare(tracer):
-    root = tracer.start_span("root")
-    token = context.attach(trace.set_span_in_context(root))
-    for _ in range(100):
-        bare(tracer)
-    context.detach(token)
-
-
-def bare(tracer):
-    span = tracer.start_span("run_step Work", attributes=ATTRIBUTES)
-    token = context.attach(trace.set_span_in_context(span))
-    context.detach(token)
-    span.end()
-
-
-class Counter(SpanProcessor):
-    count = 0
-
-    def on_end(self, span):
-        self.count += 1
-
-
 def spans_of(function, **settings):
-    made, counter = TracerProvider(shutdown_on_exit=False), Counter()
-    made.add_span_processor(counter)
-    with instrumented(made, **settings):
+    with counting() as (made, counter), instrumented(made, **settings):
         function()
     return counter.count
 
@@ -156,33 +97,26 @@ def main():
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--repeat", type=int, default=20)
     options = parser.parse_args()
-    recording, off = provider(), provider(ALWAYS_OFF)
-    tracer = recording.get_tracer("bare")
+    recording, off, disabled = provider(), provider(ALWAYS_OFF), NoOpTracerProvider()
     nodes_only = {"pocketflow_phases": frozenset()}
-    variants = {
+    rows = {
         "node and phases, per span": (run_sync, recording, {}, spans_of(run_sync)),
         "nodes only, per span": (run_sync, recording, nodes_only, spans_of(run_sync, **nodes_only)),
         "async node and phases, per span": (run_async, recording, {}, spans_of(run_async)),
         "content on, per span": (run_sync, recording, {"content": True}, spans_of(run_sync)),
         "not sampled, per node": (run_sync, off, {}, NODES + 1),
-        "SDK disabled, per node": (run_sync, NoOpTracerProvider(), {}, NODES + 1),
+        "SDK disabled, per node": (run_sync, disabled, {}, NODES + 1),
     }
-    samples = {name: [] for name in variants}
-    bares = []
-    for _ in range(options.rounds):
-        bare_time = clock(lambda: hundred_bare(tracer), options.repeat) / 100
-        bares.append(bare_time)
-        plain = {function: clock(function, options.repeat) for function in (run_sync, run_async)}
-        for name, (function, made, settings, units) in variants.items():
-            with instrumented(made, **settings):
-                cost = clock(function, options.repeat) - plain[function]
-            samples[name].append(cost / units / bare_time)
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.machine()}")
-    print(f"bare span: {statistics.median(bares) * 1e6:.1f} us\n")
+    variants = {
+        name: Variant(run, partial(instrumented, made, **settings), units, options.repeat)
+        for name, (run, made, settings, units) in rows.items()
+    }
+    result = measure(variants, options.rounds, options.repeat)
+    print(machine())
+    print(f"bare span: {result.bare * 1e6:.1f} us\n")
     print(f"{'what':34} {'ratio':>6} {'budget':>7}")
-    for name, values in samples.items():
-        budget = BUDGETS[name]
-        print(f"{name:34} {statistics.median(values):6.2f} {budget or '-':>7}")
+    for name, ratio in result.ratios.items():
+        print(f"{name:34} {ratio:6.2f} {BUDGETS[name] or '-':>7}")
 
 
 if __name__ == "__main__":

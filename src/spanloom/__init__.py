@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from spanloom.config import Config
+    from spanloom.processor import SpanloomProcessor
     from spanloom.sdk import flush, init, shutdown
     from spanloom.version import VERSION as __version__  # noqa: N811  the name that everybody expects
 
-__all__ = ["Config", "__version__", "flush", "init", "shutdown"]
+__all__ = ["Config", "SpanloomProcessor", "__version__", "flush", "init", "shutdown"]
 
 _HOMES: Final = {
     "Config": ("spanloom.config", "Config"),
+    "SpanloomProcessor": ("spanloom.processor", "SpanloomProcessor"),
     "__version__": ("spanloom.version", "VERSION"),
     "flush": ("spanloom.sdk", "flush"),
     "init": ("spanloom.sdk", "init"),

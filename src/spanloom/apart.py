@@ -22,11 +22,16 @@ from opentelemetry.sdk.trace import Tracer as SdkTracer
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace.propagation import get_current_span as innermost_span
 
+from spanloom.carried import stamps
 from spanloom.guard import guarded
+from spanloom.processor import SpanloomProcessor
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span
+    from opentelemetry.util.types import AttributeValue
 
 
 class Apart:
@@ -127,12 +132,17 @@ class OurTracer(trace.Tracer):
 
 
 class Tap(SpanProcessor):
-    """Gives another provider's spans to our processor, without letting that provider shut it down."""
+    """Gives another provider's spans to our processor, without letting that provider shut it down.
+
+    Our processor gets them as our files have all spans: in their place, stamped and redacted.
+    """
 
     def __init__(self, apart: Apart, processor: SpanProcessor) -> None:
         self._apart = apart
         self._processor = processor
-        self._around: dict[int, SpanContext] = {}  # span id of the program's -> our span around it
+        self._amending = SpanloomProcessor()
+        # Span id of the program's -> our span around it, and the attributes that we carry there.
+        self._around: dict[int, tuple[SpanContext | None, Mapping[str, AttributeValue]]] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Note where it starts."""
@@ -141,8 +151,9 @@ class Tap(SpanProcessor):
             theirs = span.get_span_context()
             inside = around.get_span_context() if self._apart.is_ours(around) else None
             self._apart.enter(theirs, inside)
-            if inside is not None:
-                self._around[theirs.span_id] = inside
+            carried = stamps(parent_context)
+            if inside is not None or carried:
+                self._around[theirs.span_id] = inside, carried
         self._processor.on_start(span, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
@@ -151,7 +162,8 @@ class Tap(SpanProcessor):
         with guarded("apart.end", "the place of a span of the program's own"):
             context = span.get_span_context()
             if context is not None:
-                placed = self._placed(span, context, self._around.pop(context.span_id, None))
+                inside, carried = self._around.pop(context.span_id, (None, {}))
+                placed = self._amending.amended(self._placed(span, context, inside), carried)
                 self._apart.leave(context)
         self._processor.on_end(placed)
 

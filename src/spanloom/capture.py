@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import traceback
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from spanloom.credentials import MARK
 from spanloom.guard import swallow
@@ -75,7 +75,8 @@ class Capture:
         if not self._exception_messages:
             return None
         try:
-            text = str.__str__(str(exc))  # a plain `str`, should it be of a subclass
+            # a plain `str`, should it be of a subclass
+            text = _without_values(exc) if _quotes_values(exc) else str.__str__(str(exc))
         except Exception:
             text = f"<{type(exc).__name__} without a printable message>"
         return self._plain(text, self.limit)
@@ -85,7 +86,11 @@ class Capture:
         if not self._exception_messages:
             return None
         try:
-            lines = traceback.format_exception(type(exc), exc, exc.__traceback__, limit=-_FRAMES, chain=False)
+            if _quotes_values(exc):
+                lines = traceback.format_tb(exc.__traceback__, limit=-_FRAMES)
+                lines.append(f"{type(exc).__module__}.{type(exc).__qualname__}: {_without_values(exc)}\n")
+            else:
+                lines = traceback.format_exception(type(exc), exc, exc.__traceback__, limit=-_FRAMES, chain=False)
         except Exception:
             return None
         return self._plain("".join(lines), self.limit, keep_end=True) or None
@@ -113,3 +118,21 @@ class Capture:
         except Exception as exc:
             swallow("redact", "a text (a redactor failed)", exc)
             return None
+
+
+def _quotes_values(exc: BaseException) -> bool:
+    """Whether it is a validation error of pydantic: its message quotes what it was given, which is content.
+
+    Of a tool's arguments that would be the program's own state, where LangGraph injects it.
+    """
+    kind = type(exc)
+    return kind.__name__ == "ValidationError" and kind.__module__.partition(".")[0] == "pydantic_core"
+
+
+def _without_values(exc: Any) -> str:
+    """The message of such an error in its own form, without the values."""
+    errors: list[dict[str, Any]] = exc.errors(include_url=False, include_context=False, include_input=False)
+    lines = [f"{len(errors)} validation error{'' if len(errors) == 1 else 's'} for {exc.title}"]
+    for error in errors:
+        lines += [".".join(map(str, error["loc"])), f"  {error['msg']} [type={error['type']}]"]
+    return "\n".join(lines)

@@ -18,6 +18,7 @@ STAMPS: Final = "spanloom-stamps"
 # Where the official GenAI packages (`opentelemetry-util-genai`) look for a model call that is open already, so that
 # one call is one span. None below a tool, an agent, a workflow or a node: a call in there is another one.
 OPEN_INFERENCE: Final = "opentelemetry.genai.client.inference.context"
+OPEN_EMBEDDING: Final = "opentelemetry.genai.client.embedding.context"  # the same for embeddings
 
 
 def stamps(context: Context | None = None) -> Mapping[str, AttributeValue]:

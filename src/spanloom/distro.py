@@ -9,12 +9,15 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import TYPE_CHECKING, Any
 
+from opentelemetry import trace
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 from opentelemetry.instrumentation.distro import BaseDistro
 from opentelemetry.sdk._configuration import _OTelSDKConfigurator  # pyright: ignore[reportPrivateUsage]  the documented base of distros
+from opentelemetry.sdk.trace import TracerProvider
 
-from spanloom import environment
-from spanloom.guard import LOG
+from spanloom import config, environment
+from spanloom.guard import LOG, guarded
+from spanloom.processor import SpanloomProcessor, put_first
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
@@ -50,9 +53,10 @@ class SpanloomDistro(BaseDistro):
 
 
 class SpanloomConfigurator(_OTelSDKConfigurator):
-    """The SDK as the `OTEL_*` variables want it."""
+    """The SDK as the `OTEL_*` variables want it, with a `SpanloomProcessor` before its exporters."""
 
     def _configure(self, **kwargs: Any) -> None:
+        before = trace._TRACER_PROVIDER  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  asking would set one
         attributes: dict[str, Any] = dict(kwargs.pop("resource_attributes", None) or {})
         attributes.update(environment.distro_attributes())
         try:
@@ -66,3 +70,9 @@ class SpanloomConfigurator(_OTelSDKConfigurator):
                 exc,
                 ", ".join(known),
             )
+            return
+        with guarded("distro.configure", "the redaction of spans of other instrumentations"):
+            provider = trace.get_tracer_provider()
+            if before is None and isinstance(provider, TracerProvider):
+                put_first(provider, SpanloomProcessor())
+            environment.announce_content(config.active().content, decided=False)  # off where redaction is broken

@@ -74,12 +74,14 @@ def _embedded(options: RunOptions) -> Callable[[], str]:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
     from spanloom import installed, sdk
+    from spanloom.processor import SpanloomProcessor
     from spanloom.provider import YieldingProvider, give_way, install
 
     settings = _configure(options, content=True)
     exporter: Any = installed.make_exporter("jsonl", directory=options.directory)
     processor = SimpleSpanProcessor(exporter)
     provider = YieldingProvider(resource=sdk.resource(None, options.name))
+    provider.add_span_processor(SpanloomProcessor())
     provider.add_span_processor(processor)
     install(provider, processor)
     provider.fixed = False
@@ -124,6 +126,7 @@ def _configured(options: RunOptions) -> Callable[[], str]:
     from opentelemetry import trace
     from opentelemetry.instrumentation import auto_instrumentation
 
+    from spanloom.processor import others
     from spanloom.provider import YieldingProvider, install, replacing_sdk_provider
 
     _configure(options, content=False)
@@ -132,7 +135,7 @@ def _configured(options: RunOptions) -> Callable[[], str]:
     provider = trace.get_tracer_provider()
     if not isinstance(provider, YieldingProvider):  # the configurator has said why
         return lambda: "no traces: OpenTelemetry could not be set up from the environment"
-    install(provider, provider._active_span_processor)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    install(provider, others(provider))
     provider.fixed = False
     where = ", ".join(environment.exporter_names()) or "nowhere (OTEL_TRACES_EXPORTER=none)"
     return lambda: f"traces went to {where}, as the environment says"

@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcess
 from spanloom import config, environment
 from spanloom.guard import LOG
 from spanloom.installed import instrument_all, make_exporter
+from spanloom.processor import SpanloomProcessor
 from spanloom.provider import YieldingProvider
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def init(
     """Set up tracing for this process. Every argument left out comes from the environment.
 
     If the program has set a global SDK `TracerProvider`, that one is used and the given exporters are added to it;
-    else one is made and set.
+    else one is made and set, with a `SpanloomProcessor` before its exporters (a program adds that to its own).
 
     Args:
         service_name: `service.name` of the resource (else `OTEL_SERVICE_NAME`).
@@ -104,6 +105,8 @@ def init(
     else:
         provider = _Active.made = TracerProvider(resource=resource(service_name), active_span_processor=_Processors())
         trace.set_tracer_provider(provider)
+    if not theirs:
+        provider.add_span_processor(SpanloomProcessor())
     for processor in processors:
         provider.add_span_processor(processor)
     _Active.provider = provider

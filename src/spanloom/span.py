@@ -21,7 +21,7 @@ from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from spanloom import names
-from spanloom.carried import OPEN_INFERENCE, STAMPS
+from spanloom.carried import OPEN_EMBEDDING, OPEN_INFERENCE, STAMPS
 from spanloom.guard import swallow
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Scope:
         stamps: attributes that every span below starts with (`spanloom.carried`); this one gets them by `open`.
         item: is told every item of a stream that runs in this scope; None where the scope does not look at them.
         announced: what provider instrumentors below find as the open model call; None tells them there is none.
+        announced_embedding: the same for a call of an embedding model.
     """
 
     # Exceptions that are a framework's control flow: the span closes as if the call had returned.
@@ -90,6 +91,7 @@ class Scope:
     failure: str | None = None
     stamps: Mapping[str, AttributeValue] | None = None
     announced: object = None
+    announced_embedding: object = None
     item: Callable[[Any], None] | None = None
     _entered_from: Context | None = None
     _made: Context | None = None
@@ -151,6 +153,8 @@ class Scope:
             _put(made, STAMPS, self.stamps)
         if self.announced is not context.get(OPEN_INFERENCE):
             _put(made, OPEN_INFERENCE, self.announced)
+        if self.announced_embedding is not context.get(OPEN_EMBEDDING):
+            _put(made, OPEN_EMBEDDING, self.announced_embedding)
         return made
 
     def leave(self) -> None:

@@ -197,9 +197,9 @@ def _hide_frame(exc: BaseException) -> None:
 def _plain_shell(function: Callable[..., Any], start: Starter) -> Callable[..., Any]:
     def shell(*args: Any, **kwargs: Any) -> Any:
         begun = start(args, kwargs)
-        if begun is None:
-            return function(*args, **kwargs)
         try:
+            if begun is None:
+                return function(*args, **kwargs)
             with begun.scope:
                 result = function(*begun.args, **(kwargs if begun.kwargs is None else begun.kwargs))
                 if begun.returned is not None:
@@ -215,9 +215,9 @@ def _plain_shell(function: Callable[..., Any], start: Starter) -> Callable[..., 
 def _coroutine_shell(function: Callable[..., Any], start: Starter) -> Callable[..., Any]:
     async def shell(*args: Any, **kwargs: Any) -> Any:
         begun = start(args, kwargs)
-        if begun is None:
-            return await function(*args, **kwargs)
         try:
+            if begun is None:
+                return await function(*args, **kwargs)
             with begun.scope:
                 result = await function(*begun.args, **(kwargs if begun.kwargs is None else begun.kwargs))
                 if begun.returned is not None:

@@ -165,6 +165,43 @@ def test_exceptions_that_break_formatting_have_no_stack(monkeypatch):
     assert make().message(exc) == "x"
 
 
+def test_pydantic_s_validation_errors_quote_no_values():
+    pydantic = pytest.importorskip("pydantic")
+    model = pydantic.create_model("Order", amount=(int, ...), items=(list[int], ...))
+
+    def check():
+        model(amount="all that jane has", items=[1, "the red one"])
+
+    exc = caught(check)
+    said = (
+        "2 validation errors for Order\n"
+        "amount\n"
+        "  Input should be a valid integer, unable to parse string as an integer [type=int_parsing]\n"
+        "items.1\n"
+        "  Input should be a valid integer, unable to parse string as an integer [type=int_parsing]"
+    )
+    assert make().message(exc) == said
+    stack = make().stacktrace(exc)
+    assert "in check" in stack
+    assert stack.endswith(f"pydantic_core._pydantic_core.ValidationError: {said}\n")
+
+
+# -- texts ------------------------------------------------------------------------------------------------------
+
+
+def test_plain_texts_are_redacted_and_bounded():
+    assert make().text("jane@example.com asks") == "[REDACTED] asks"
+    assert make().text("a\ud800b") == "a?b"
+    assert make(max_value_bytes=1000).text("é" * 5000).endswith("… 5000 chars")
+    assert len(make(max_value_bytes=1000).text("é" * 5000).encode()) <= 1000
+    assert 90 < len(make().text("x" * 5000, 100).encode()) <= 100
+
+
+def test_a_text_is_dropped_where_the_redactor_fails(lenient):
+    assert make(redactor=lambda text: 1 / 0).text("secret") is None
+    assert lenient.lines
+
+
 # -- names ------------------------------------------------------------------------------------------------------
 
 

@@ -6,6 +6,7 @@ import sys
 import types
 
 import pytest
+import wrapt
 from opentelemetry.instrumentation.dependencies import DependencyConflictError
 
 from spanloom import config
@@ -131,6 +132,24 @@ def test_a_foreign_wrapper_below_is_put_back(bench, framework):
     assert framework.Base.run is foreign
 
 
+def test_a_foreign_wrapper_below_is_bound_as_python_does_it(bench, framework):
+    instances = []
+
+    @wrapt.decorator
+    def foreign(wrapped, instance, args, kwargs):
+        instances.append(instance)
+        return wrapped(*args, **kwargs)
+
+    framework.Base.run = foreign(framework.Base.run)
+    patches = Patches()
+    patches.wrap(framework.Base, "run", beginner(bench, "run"), "a span")
+    base = framework.Base()
+    assert base.run(1) == ("run", 1)
+    patches.restore()
+    assert instances == [base]
+    assert [span.name for span in bench.recorder.spans] == ["run"]
+
+
 def test_a_reference_kept_by_the_program_falls_silent_too(bench, framework):
     patches = Patches()
     patches.wrap(framework.Base, "run", beginner(bench, "run"), "a span")
@@ -155,6 +174,24 @@ def test_what_somebody_deleted_is_not_brought_back(bench, framework):
     del framework.Sub.run
     patches.restore()
     assert "run" not in vars(framework.Sub)
+
+
+def test_what_an_instrumentor_undoes_by_itself(bench, framework, lenient):
+    undone = []
+    patches = Patches()
+
+    def fails():
+        raise RuntimeError("gone")
+
+    patches.wrap(framework.Base, "run", beginner(bench, "run"), "a span")
+    patches.on_restore(lambda: undone.append("first"))
+    patches.on_restore(fails)
+    patches.on_restore(lambda: undone.append("last"))
+    patches.restore()
+    patches.restore()
+    assert undone == ["last", "first"]
+    assert not hasattr(framework.Base.run, "__wrapped__")
+    assert len(lenient.lines) == 1
 
 
 # -- at import --------------------------------------------------------------------------------------------------

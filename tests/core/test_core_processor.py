@@ -5,9 +5,10 @@ import re
 import threading
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry import context as otel_context
 from opentelemetry import trace
-from opentelemetry.attributes import BoundedAttributes
 from opentelemetry.sdk.trace import (
     ConcurrentMultiSpanProcessor,
     ReadableSpan,
@@ -25,10 +26,21 @@ from spanloom.carried import STAMPS
 from spanloom.config import Config
 from spanloom.credentials import MARK
 from spanloom.processor import SpanloomProcessor, others, put_first
+from spanloom.scrub import Scrubber
 from spanloom.version import VERSION
 
 KEY = "sk-abcdefghijklmnop1234567890"
 MESSAGES = names.GEN_AI_INPUT_MESSAGES
+CONTENT = (
+    "input.messages",
+    "output.messages",
+    "system_instructions",
+    "tool.definitions",
+    "tool.call.arguments",
+    "tool.call.result",
+    "retrieval.query.text",
+    "retrieval.documents",
+)
 TOLD_BEFORE = hasattr(SpanProcessor, "_on_ending")
 PLACES = ["first", "last"] if TOLD_BEFORE else ["first"]
 
@@ -126,8 +138,7 @@ def test_a_failure_while_stamping_costs_the_stamps_only(site, lenient):
 @pytest.mark.parametrize("place", PLACES)
 def test_no_secret_reaches_an_exporter(place):
     site = Site(place=place)
-    keys = [key for key in vars(names).values() if key in processor._CONTENT]
-    assert len(keys) == 10
+    keys = [f"gen_ai.{name}" for name in CONTENT] + ["exception.message", "exception.stacktrace"]
     span = site.tracer.start_span("chat", attributes=dict.fromkeys(keys, text(f"my key is {KEY}")) | {"other": KEY})
     span.record_exception(ValueError(f"bad key {KEY}"))
     span.set_status(Status(StatusCode.ERROR, f"ValueError: bad key {KEY}"))
@@ -270,20 +281,36 @@ def test_texts(site, given, expected):
     assert site.send(given) == expected
 
 
-@pytest.mark.skipif(not TOLD_BEFORE, reason="structured attributes need a newer OpenTelemetry")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(f"it is {KEY}."),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text() | st.just(KEY) | st.just("apiKey"), inner),
+    max_leaves=20,
+)
+
+
+@given(value=JSON, ascii_only=st.booleans())
+@settings(max_examples=200, deadline=None)
+def test_any_json_stays_json_and_loses_its_secrets(value, ascii_only):
+    before = json.dumps(value, ensure_ascii=ascii_only)
+    after = Scrubber(Config()).value(before)
+
+    found = json.loads(after)
+    assert KEY not in json.dumps(found)
+    assert after is before or type(found) is type(value) or found == MARK
+
+
 @pytest.mark.parametrize(
     ("given", "expected"),
     [
-        (("x", KEY), ("x", MARK)),
-        ([{"content": KEY, "n": 1, "b": b"x"}], ({"content": MARK, "n": 1, "b": b"x"},)),
+        (("x", KEY), ["x", MARK]),
+        ([{"content": KEY, "n": 1, "b": b"x"}], [{"content": MARK, "n": 1, "b": b"x"}]),
         ({"secret": ["x"], "a": None}, {"secret": MARK, "a": None}),
         (KEY.encode(), MARK),
         (4111111111111111, MARK),
     ],
 )
 def test_structures(given, expected):
-    attributes = BoundedAttributes(attributes={MESSAGES: given})
-    span = ReadableSpan("chat", attributes=attributes)
+    span = ReadableSpan("chat", attributes={MESSAGES: given})
     SpanloomProcessor(Config())._redact(span)
 
     assert dict(span.attributes) == {MESSAGES: expected}
@@ -390,6 +417,22 @@ def test_before_what_a_provider_has_and_without_it():
 
     assert provider._active_span_processor._span_processors == (ours, exporting)
     assert others(provider)._span_processors == (exporting,)
+
+
+def test_it_does_not_keep_others_from_flushing():
+    asked = []
+
+    class Flushing(SpanProcessor):
+        def force_flush(self, timeout_millis=0):
+            asked.append(timeout_millis)
+            return True
+
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(SpanloomProcessor())
+    provider.add_span_processor(Flushing())
+
+    assert provider.force_flush()
+    assert len(asked) == 1
 
 
 def test_a_provider_with_a_processor_of_its_own_kind():

@@ -1,0 +1,226 @@
+"""The span of a model call, whoever makes it: what becomes known of the answer, written once at the end."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from opentelemetry.trace import SpanKind
+
+from spanloom import interop, names
+from spanloom.guard import guarded
+from spanloom.messages import messages_text, parts_text, tools_text
+from spanloom.span import Scope, current_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from opentelemetry.util.types import AttributeValue
+    from typing_extensions import Self
+
+    from spanloom.genai import Operation
+    from spanloom.messages import Message, Part
+
+
+class Usage(NamedTuple):
+    """Tokens that were used; None is unknown, which is not 0.
+
+    As the convention has it, the cached tokens are among the input and the reasoning is among the output.
+    """
+
+    input: int | None = None
+    output: int | None = None
+    cache_read: int | None = None
+    cache_write: int | None = None
+    reasoning: int | None = None
+
+    def plus(self, other: Usage) -> Usage:
+        """The sum; what only one of the two knows counts as it is."""
+        return Usage(*(b if a is None else a if b is None else a + b for a, b in zip(self, other, strict=True)))
+
+    def attributes(self) -> dict[str, AttributeValue]:
+        """What is known."""
+        return {key: count for key, count in zip(_USAGE, self, strict=True) if count is not None}
+
+
+_USAGE: Final = (
+    names.GEN_AI_USAGE_INPUT_TOKENS,
+    names.GEN_AI_USAGE_OUTPUT_TOKENS,
+    names.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
+    names.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
+    names.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
+)
+UNKNOWN: Final = Usage()
+NOTHING_USED: Final = Usage(0, 0)
+
+
+class Inference(Scope):
+    """A model call, from the question to the last of its answer.
+
+    Whoever makes the call sets the fields as their values become known; None is unknown. What stays unknown here is
+    taken from calls that this one is made of, and from an official instrumentation of the provider's client below.
+
+    Attributes:
+        response_model: the model that has answered.
+        response_id: the provider's id of the answer.
+        finish_reasons: the convention's words (`spanloom.genai.finish_reason`), one for each choice.
+        usage: the tokens used.
+        cache_hit: the answer came from a cache in this process, so nothing was used.
+        input_messages: what the model was asked, `spanloom.messages`; only while `capture.messages` is on, like:
+        output_messages: what it has answered,
+        system_instructions: parts that were given apart from the messages,
+        tool_definitions: tools that it was offered.
+    """
+
+    response_model: str | None = None
+    response_id: str | None = None
+    finish_reasons: Sequence[str] | None = None
+    usage = UNKNOWN
+    cache_hit = False
+    input_messages: Sequence[Message] | None = None
+    output_messages: Sequence[Message] | None = None
+    system_instructions: Sequence[Part] | None = None
+    tool_definitions: Sequence[Part] | None = None
+    _time_to_first_chunk: float | None = None
+    _started = 0.0
+    _inner: Inference | None = None
+    _inner_usage = UNKNOWN
+
+    def begin(self, operation: Callable[[], Operation]) -> Inference | Inner | None:
+        """The scope to make the call in: this one, opened, unless another one's span already stands for the call.
+
+        Args:
+            operation: `genai.inference`, asked only where a span is opened.
+
+        Returns:
+            A scope without a span if the call is made inside another one of ours (a model that delegates to
+            another): what it learns goes there. None if an official instrumentation has opened a call around it.
+        """
+        outer = current_scope()
+        mine = outer if isinstance(outer, Inference) else None
+        if mine is not None and mine.recording:
+            return Inner(self, mine)
+        if interop.call_is_open(ours=mine and mine.announced):  # one that has ended is none
+            return None
+        return self.start(operation())
+
+    def start(self, operation: Operation) -> Self:
+        """Open the span, in any case."""
+        self._started = perf_counter()
+        self.open(operation.span_name, operation.attributes, kind=SpanKind.CLIENT)
+        if self.recording:
+            self.announced = interop.announcement()
+        return self
+
+    def first_chunk(self) -> None:
+        """A part of a streamed answer has arrived; the first time counts."""
+        if self._time_to_first_chunk is None:
+            self._time_to_first_chunk = perf_counter() - self._started
+
+    def collect(self) -> None:
+        """Set the fields from what the call has returned; called once, at its end. For subclasses."""
+
+    def learn(self) -> None:
+        """Collect, with nothing used where nothing was asked of a model."""
+        self.collect()
+        if self.cache_hit:
+            self.usage, self._time_to_first_chunk = NOTHING_USED, None
+
+    def absorb(self, call: Inference) -> None:
+        """Keep what a call inside this one has learned: the last answer, and what all of them have used."""
+        call.cache_hit = call.cache_hit and (self._inner is None or self._inner.cache_hit)
+        self._inner = call
+        self._inner_usage = self._inner_usage.plus(call.usage)
+
+    def describe(self) -> dict[str, AttributeValue]:
+        """What is known of the answer and, where it is captured, what was said."""
+        inner = self._inner
+        self.cache_hit = self.cache_hit or (inner is not None and inner.cache_hit)
+        self.learn()
+        found = interop.told(self.announced)
+        if inner is not None:
+            found.update(inner.answer())
+        found.update(self.answer())
+        # Of a call that is made of others, these have used what there is to pay: its own figures repeat theirs.
+        found.update(self._inner_usage.attributes() if self._inner_usage != UNKNOWN else self.usage.attributes())
+        if self._time_to_first_chunk is not None:
+            found[names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = self._time_to_first_chunk
+        if names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK in found:
+            found[names.GEN_AI_REQUEST_STREAM] = True
+        if self._telemetry.capture.messages:
+            found.update(self._content())
+        return found
+
+    def answer(self) -> dict[str, AttributeValue]:
+        """What this call itself knows of the answer."""
+        found: dict[str, AttributeValue] = {}
+        if self.response_model:
+            found[names.GEN_AI_RESPONSE_MODEL] = self.response_model
+        if self.response_id:
+            found[names.GEN_AI_RESPONSE_ID] = self.response_id
+        if self.finish_reasons:
+            found[names.GEN_AI_RESPONSE_FINISH_REASONS] = self.finish_reasons
+        return found
+
+    def _content(self) -> dict[str, AttributeValue]:
+        capture = self._telemetry.capture
+        answered = self.output_messages or (self._inner.output_messages if self._inner is not None else None)
+        texts = (
+            (names.GEN_AI_SYSTEM_INSTRUCTIONS, parts_text, self.system_instructions),
+            (names.GEN_AI_TOOL_DEFINITIONS, tools_text, self.tool_definitions),
+            (names.GEN_AI_INPUT_MESSAGES, messages_text, self.input_messages),
+            (names.GEN_AI_OUTPUT_MESSAGES, messages_text, answered),
+        )
+        return {key: text for key, write, what in texts if what and (text := write(capture, what)) is not None}
+
+    def finish(self) -> None:
+        """As `Scope.finish`; of what was said nothing is kept, as a background task keeps its context and so this."""
+        super().finish()
+        self.input_messages = self.output_messages = self.system_instructions = self.tool_definitions = None
+        self._inner = None
+
+
+class Inner(Scope):
+    """A call of ours that another one makes: no span of its own, and what it learns goes to the other one's."""
+
+    def __init__(self, call: Inference, outer: Inference) -> None:
+        self._call = call
+        self._outer = outer
+        self.recording = True
+        tell = call.item
+        if tell is not None:
+
+            def item(value: Any) -> None:
+                outer.first_chunk()
+                tell(value)
+
+            self.item = item
+
+    def first_chunk(self) -> None:
+        """A part of a streamed answer has arrived, of the other one's too."""
+        self._outer.first_chunk()
+
+    def enter(self) -> Self:
+        """Nothing becomes current."""
+        return self
+
+    def leave(self) -> None:
+        """Nothing was."""
+
+    def returned(self, result: object) -> None:
+        """The call has returned `result`."""
+        self._call.result = result
+
+    def close(self, exc: BaseException | None = None, *, end: bool = True) -> None:  # noqa: ARG002  as Scope's
+        """An error is told by whom it reaches."""
+        self.finish()
+
+    def finish(self) -> None:
+        """Once."""
+        if self.recording:
+            self.recording = False
+            with guarded("inference.inner", "what a model call inside another one has learned"):
+                self._call.learn()
+                self._outer.absorb(self._call)
+
+    __enter__ = enter
