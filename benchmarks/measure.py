@@ -2,7 +2,7 @@
 
 A bare span is the SDK's `start_span` + attach + detach + `end` with 8 attributes and a processor that does nothing,
 below a current span, as nearly all spans of a run are. Costs are ratios to it: what an instrumented program takes
-more than the plain one, per unit (a node, a span), by the same clock in the same process and round, so that a slow
+more than the plain one, per unit (a node, a span), by the same clock in the same process and moment, so that a slow
 moment of the machine hits both sides.
 """
 
@@ -121,6 +121,8 @@ def bare_spans(tracer: trace.Tracer) -> None:
 
 def measure(variants: Mapping[str, Variant], rounds: int, bare_repeat: int = 10) -> Result:
     """Measure all variants in turn, `rounds` times, after one round that warms up."""
+    gc.collect()
+    gc.freeze()  # what the imports have made need not be walked through before each measurement
     tracer = provider().get_tracer("bare")
     bares: list[float] = []
     plains: dict[str, list[float]] = {name: [] for name in variants}
@@ -132,6 +134,7 @@ def measure(variants: Mapping[str, Variant], rounds: int, bare_repeat: int = 10)
                 plain = clock(run, repeat)
                 with on() as keywords:
                     traced = clock(partial(run, **(keywords or {})), repeat)
+                plain = (plain + clock(run, repeat)) / 2  # before and after: a machine gets slower and faster
                 if turn:
                     bares.append(bare)
                     plains[name].append(plain / units)

@@ -9,8 +9,11 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
+from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from measure import ATTRIBUTES
+from opentelemetry import context, trace
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 if TYPE_CHECKING:
@@ -77,8 +80,8 @@ def openinference(provider: TracerProvider, content: bool) -> Iterator[dict[str,
 
 
 @contextmanager
-def restoring(*places: tuple[type, str]) -> Iterator[None]:
-    """For one that leaves wrappers behind: at the end, these methods are what they were."""
+def restoring(*places: tuple[Any, str]) -> Iterator[None]:
+    """At the end these functions are what they were, whatever has been put in their places."""
     before = [(owner, name, owner.__dict__[name]) for owner, name in places]
     try:
         yield
@@ -139,11 +142,56 @@ def langfuse(provider: TracerProvider, content: bool) -> Iterator[dict[str, Any]
     yield {"callbacks": [CallbackHandler(public_key=key)]}
 
 
+@contextmanager
+def by_hand(provider: TracerProvider, _content: bool) -> Iterator[dict[str, Any]]:
+    """A bare span around each run, node, model call and tool: what spans cost there, whoever writes them."""
+    from langchain_core.language_models import BaseChatModel
+    from langchain_core.tools import BaseTool
+    from langgraph.pregel import Pregel, _runner
+
+    tracer = provider.get_tracer("by hand")
+
+    @contextmanager
+    def span() -> Iterator[None]:
+        made = tracer.start_span("run_step Work", attributes=ATTRIBUTES)
+        token = context.attach(trace.set_span_in_context(made))
+        try:
+            yield
+        finally:
+            context.detach(token)
+            made.end()
+
+    def around(function: Any) -> Any:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with span():
+                return function(*args, **kwargs)
+
+        async def call_async(*args: Any, **kwargs: Any) -> Any:
+            with span():
+                return await function(*args, **kwargs)
+
+        return call_async if iscoroutinefunction(function) else call
+
+    places: list[tuple[Any, str]] = [
+        (_runner, "run_with_retry"),
+        (_runner, "arun_with_retry"),
+        (Pregel, "invoke"),
+        (Pregel, "ainvoke"),
+        (BaseChatModel, "_generate_with_cache"),
+        (BaseTool, "run"),
+    ]
+    with restoring(*places):
+        for owner, name in places:
+            setattr(owner, name, around(getattr(owner, name)))
+        yield {}
+
+
 TRACERS = {
     "spanloom": Tracer("spanloom", spanloom),
     "openinference": Tracer("openinference-instrumentation-langchain", openinference),
     "openllmetry": Tracer("opentelemetry-instrumentation-langchain", openllmetry),
     "langfuse": Tracer("langfuse", langfuse, "always with content, and its own batch processor is in its figures"),
     "official": Tracer("opentelemetry-instrumentation-genai-langchain", official, "has no spans for nodes"),
+    "by hand": Tracer("langgraph", by_hand, "bare spans in the same places"),
     "none": Tracer("langgraph", none),
 }

@@ -82,15 +82,11 @@ class Edges:
             return [] if sender is None else [Link(sender)]
         links: list[Link] = []
         for channel in triggers:
-            writes = self._writers.get(channel)
-            if writes is None:
-                continue
-            links += [Link(span) for written, span in writes if written < step]
-            later = [write for write in writes if write[0] >= step]  # by a sibling that has ended already
-            if later:
-                self._writers[channel] = later
-            else:
-                self._writers.pop(channel, None)
+            for write in self._writers.pop(channel, ()):
+                if write[0] < step:
+                    links.append(Link(write[1]))
+                else:  # by a sibling that has ended already
+                    self._writers.setdefault(channel, []).append(write)
         return links
 
     def _sender(self, step: int, place: object) -> SpanContext | None:

@@ -29,13 +29,16 @@ def patch_graphs(_: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
     runs = Runs(telemetry, pregel)
     nodes, loop = Nodes(runs), Loop(runs)
 
-    def wrap(owner: Any, name: str, begin: Callable[..., Begun | None], lost: str) -> Any:
-        if owner is None or name not in vars(owner):
+    def has(owner: Any, name: str, lost: str) -> bool:
+        found = owner is not None and name in vars(owner)
+        if not found:
             LOG.warning(
                 "This version of LangGraph has no %s; %s not traced. Upgrade spanloom or LangGraph.", name, lost
             )
-            return None
-        return patches.wrap(owner, name, begin, lost)
+        return found
+
+    def wrap(owner: Any, name: str, begin: Callable[..., Begun | None], lost: str) -> Any:
+        return patches.wrap(owner, name, begin, lost) if has(owner, name, lost) else None
 
     for name in ("stream", "astream"):
         wrap(pregel, name, runs.begin_stream, "runs of graphs are")
@@ -46,16 +49,19 @@ def patch_graphs(_: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
     for name in ("run_with_retry", "arun_with_retry"):
         original = getattr(retry, name, None)
         wrapper = wrap(retry, name, nodes.begin, "nodes are")
-        # the runner has imported it by value; what somebody else has put there is theirs
-        if wrapper is not None and getattr(runner, name, None) is original:
+        if wrapper is None:
+            continue
+        if getattr(runner, name, None) is original:  # the runner has imported it by value
             patches.put(runner, name, wrapper)
+        else:  # somebody has wrapped that
+            wrap(runner, name, nodes.begin, "nodes are")
     wrap(retry, "_should_retry_on", nodes.begin_decide_retry, "retries of nodes are")
     loops = _module("langgraph.pregel._loop", "langgraph.pregel.loop")
     base = getattr(loops, "PregelLoop", None)
     wrap(base, "_first", loop.begin_first, "resumed runs are")
     wrap(base, "_suppress_interrupt", loop.begin_end, "interrupts of runs are")
     wrap(loops, "should_interrupt", loop.begin_should_interrupt, "where runs are told to stop is")
-    if base is not None and "output_writes" in vars(base):
+    if has(base, "output_writes", "cached nodes are"):
         patches.before(base, "output_writes", loop.see_output, "that a node was cached")
     wrap(
         getattr(loops, "SyncPregelLoop", None), "put_writes", loop.begin_put_writes, "checkpoint writes of threads are"

@@ -129,16 +129,17 @@ class Completions:
 def patch_llms(module: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
     """Wrap `BaseLLM` of `langchain_core.language_models.llms`."""
     completions = Completions(telemetry, getattr(module, "BaseLLM", None))
+    whole, streamed, token = "text completions", "streamed text completions", "first tokens of text completions"
     wrap_all(
         module,
         "BaseLLM",
         {
-            "generate": completions.begin_generate,
-            "agenerate": completions.begin_generate,
-            "_generate_helper": completions.begin_helper,
-            "_agenerate_helper": completions.begin_helper,
-            "stream": partial(completions.begin_stream, False),
-            "astream": partial(completions.begin_stream, True),
+            "generate": (completions.begin_generate, whole),
+            "agenerate": (completions.begin_generate, whole),
+            "_generate_helper": (completions.begin_helper, token),
+            "_agenerate_helper": (completions.begin_helper, token),
+            "stream": (partial(completions.begin_stream, False), streamed),
+            "astream": (partial(completions.begin_stream, True), streamed),
         },
         patches,
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from spanloom_langgraph._runs import Runs
 
 _CARRIED: Final = "_spanloom_carried"  # on the loop, which LangGraph makes and drops with the run
+_HELD: Final = "_spanloom_held"  # likewise
 _RESUMING: Final = "__pregel_resuming"
 _BEFORE: Final = "interrupt_before"
 _AFTER: Final = "interrupt_after"
@@ -34,6 +35,8 @@ class Loop:
 
     def begin_first(self, loop: Any, **_: Any) -> None:
         """`PregelLoop._first(self, *, input_keys, updated_channels)`: the checkpoint to start from is loaded."""
+        # LangGraph holds this method by a `WeakMethod`, which must live on when the class has lost it to `uninstrument`
+        setattr(loop, _HELD, getattr(cast("type[Any]", type(loop)), "put_writes", None))
         scope = _running()
         if scope is None:
             return

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from spanloom.instrument import messages, parts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     Message = messages.Message
     Part = messages.Part
@@ -31,9 +31,11 @@ def asked(given: Iterable[Any]) -> list[Message]:
     return [_asked(message) for message in given]
 
 
-def prompts(texts: Iterable[str]) -> list[Message]:
-    """Prompts of a model that completes texts."""
-    return [messages.message("user", [messages.text(text)]) for text in texts]
+def prompts(given: object) -> list[Message]:
+    """Prompts of a model that completes texts; none of what is no list, which LangChain refuses."""
+    if not isinstance(given, (list, tuple)):
+        return []
+    return [messages.message("user", [messages.text(str(text))]) for text in cast("Sequence[object]", given)]
 
 
 def completion(text: str, finish_reason: str | None) -> Message:
@@ -43,30 +45,32 @@ def completion(text: str, finish_reason: str | None) -> Message:
 
 def answer(message: Any, finish_reason: str | None) -> Message:
     """What a chat model has answered (`AIMessage`)."""
-    return messages.output(_said(message), finish_reason)
+    return messages.output(_said(message.__dict__), finish_reason)
 
 
 def _asked(message: Any) -> Message:
-    kind: str = message.type
-    role = _ROLES.get(kind) or str(getattr(message, "role", kind))
+    told: dict[str, Any] = message.__dict__  # past pydantic, which takes its time over what is not there
+    kind: str = told["type"]
+    role = _ROLES.get(kind) or str(told.get("role", kind))
     if role == "tool":
-        answered = messages.tool_call_response(parts.response(message.content), getattr(message, "tool_call_id", None))
-        return messages.message(role, [answered], message.name)
-    return messages.message(role, _said(message), message.name)
+        answered = messages.tool_call_response(parts.response(told["content"]), told.get("tool_call_id"))
+        return messages.message(role, [answered], told.get("name"))
+    return messages.message(role, _said(told), told.get("name"))
 
 
-def _said(message: Any) -> list[Part]:
+def _said(told: dict[str, Any]) -> list[Part]:
     """A message's content and tool calls; those that the content has as well are recorded once."""
     calls: list[Part] = [
         messages.tool_call(call.get("name") or "", call.get("args"), call.get("id"))
         for kind in ("tool_calls", "invalid_tool_calls")
-        for call in getattr(message, kind, None) or ()
+        for call in told.get(kind) or ()
     ]
-    said = parts.parts(message.content, parts.TOOL_CALLS if calls else ())
-    more: dict[str, Any] = message.additional_kwargs
-    thought, refusal = more.get("reasoning_content"), more.get("refusal")
-    if isinstance(thought, str) and thought:
-        said.insert(0, messages.reasoning(thought))
-    if isinstance(refusal, str) and refusal:
-        said.append(messages.text(refusal))
+    said = parts.parts(told["content"], parts.TOOL_CALLS if calls else ())
+    more: dict[str, Any] = told.get("additional_kwargs") or {}
+    if more:
+        thought, refusal = more.get("reasoning_content"), more.get("refusal")
+        if isinstance(thought, str) and thought:
+            said.insert(0, messages.reasoning(thought))
+        if isinstance(refusal, str) and refusal:
+            said.append(messages.text(refusal))
     return said + calls

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING, Any, Final, cast
 from weakref import ref
 
-from spanloom.instrument import LOG, Begun, below_dropped, names
+from spanloom.instrument import LOG, Begun, Inference, below_dropped, current_scope, names
 from spanloom_langgraph._calls import ChatCall, EventsCall, StreamedCall
 from spanloom_langgraph._requests import operation
 
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from types import ModuleType
 
-    from spanloom.instrument import Inference, Inner, Patches, Telemetry
+    from spanloom.instrument import Inner, Patches, Telemetry
 
-_LOST: Final = "the span of a model call"
 _SINCE_1_4: Final = frozenset(("_iter_v2_events", "_aiter_v2_events"))  # of langchain-core
+_OFFICIAL: Final = "opentelemetry.instrumentation.genai."
 _TOLD_OF: Final = "on_llm_new_token"
 
 
@@ -46,6 +47,8 @@ class ChatModels:
             return None
         own, asked = split(("messages", "stop", "run_manager"), args, kwargs)
         run_manager = own.get("run_manager")
+        if is_theirs(run_manager):
+            return None
         call = ChatCall(self._telemetry, own["messages"], asked)
         scope = call.begin(lambda: operation(names.OP_CHAT, model, told_by(model, run_manager, own, asked), asked))
         if scope is None:
@@ -77,6 +80,8 @@ class ChatModels:
         if below_dropped():
             return None
         own, asked = split(("messages", "run_manager", "stream", "stop"), args, kwargs)
+        if is_theirs(own["run_manager"]):
+            return None
         call = EventsCall(self._telemetry, own["messages"], asked, own["stream"])
         scope = call.begin(
             lambda: operation(
@@ -114,6 +119,17 @@ def told_by(model: Any, run_manager: Any, own: Mapping[str, Any], asked: Mapping
     return found or model._get_ls_params(stop=own.get("stop"), **asked)  # noqa: SLF001  for tracers
 
 
+def is_theirs(run_manager: Any) -> bool:
+    """Whether OpenTelemetry's own instrumentation of LangChain has begun a span for the call.
+
+    It does so in a callback, before the call can tell us in its context. Inside a call of ours it does not.
+    """
+    handlers = getattr(run_manager, "handlers", ())
+    return any(type(handler).__module__.startswith(_OFFICIAL) for handler in handlers) and not isinstance(
+        current_scope(), Inference
+    )
+
+
 def tell_first_chunk(scope: Inference | Inner, run_manager: Any) -> None:
     """Have the call told when its run gets the first token, which models stream inside where somebody listens.
 
@@ -124,46 +140,62 @@ def tell_first_chunk(scope: Inference | Inner, run_manager: Any) -> None:
     if own is None or _TOLD_OF in own:
         return
     call, run = ref(scope), ref(run_manager)
+    kind = cast("Any", type(run_manager))
 
     def on_llm_new_token(*args: Any, **kwargs: Any) -> Any:
-        manager: Any = run()
-        manager.__dict__.pop(_TOLD_OF, None)
         if (waiting := call()) is not None:
             waiting.first_chunk()
+        manager = run()
+        if manager is None:  # told by somebody who kept this function only: the run is over, and nobody listens
+            return _nothing() if iscoroutinefunction(kind.on_llm_new_token) else None
+        manager.__dict__.pop(_TOLD_OF, None)
         return manager.on_llm_new_token(*args, **kwargs)
 
     own[_TOLD_OF] = on_llm_new_token
 
 
+async def _nothing() -> None:
+    """For who awaits."""
+
+
 def patch_chat_models(module: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
     """Wrap `BaseChatModel` of `langchain_core.language_models.chat_models`."""
     models = ChatModels(telemetry)
+    whole, streamed, events = "model calls", "streamed model calls", "model calls that are streamed as events"
     wrap_all(
         module,
         "BaseChatModel",
         {
-            "_generate_with_cache": models.begin_generate,
-            "_agenerate_with_cache": models.begin_generate,
-            "stream": partial(models.begin_stream, False),
-            "astream": partial(models.begin_stream, True),
-            "_iter_v2_events": models.begin_events,
-            "_aiter_v2_events": models.begin_events,
+            "_generate_with_cache": (models.begin_generate, whole),
+            "_agenerate_with_cache": (models.begin_generate, whole),
+            "stream": (partial(models.begin_stream, False), streamed),
+            "astream": (partial(models.begin_stream, True), streamed),
+            "_iter_v2_events": (models.begin_events, events),
+            "_aiter_v2_events": (models.begin_events, events),
         },
         patches,
     )
 
 
 def wrap_all(
-    module: ModuleType, owner: str, begins: Mapping[str, Callable[..., Begun | None]], patches: Patches
+    module: ModuleType, owner: str, begins: Mapping[str, tuple[Callable[..., Begun | None], str]], patches: Patches
 ) -> None:
-    """Wrap what there is of a class's functions; one line in the log tells what is missing and not optional."""
+    """Wrap what there is of a class's functions; a line in the log tells what is lost with one that is missing.
+
+    Args:
+        module: LangChain's.
+        owner: name of the class.
+        begins: by the function's name what begins its calls, and what is lost without.
+        patches: where to.
+    """
     found: type | None = getattr(module, owner, None)
-    for name, begin in begins.items():
+    for name, (begin, lost) in begins.items():
         if found is not None and name in vars(found):
-            patches.wrap(found, name, begin, _LOST)
+            patches.wrap(found, name, begin, f"the spans of {lost}")
         elif name not in _SINCE_1_4:
             LOG.warning(
-                "This version of langchain-core has no %s.%s; its model calls are not traced. Upgrade spanloom.",
+                "This version of langchain-core has no %s.%s; %s are not traced. Upgrade spanloom or langchain-core.",
                 owner,
                 name,
+                lost,
             )

@@ -7,7 +7,7 @@ the node does lies under its span. A sub-graph used as a node is one span: its r
 from __future__ import annotations
 
 from contextlib import nullcontext
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Link
 
@@ -36,6 +36,7 @@ class NodeScope(GraphScope):
     Attributes:
         graph: the sub-graph that is this node; None for any other node.
         within: the run that the node belongs to.
+        task: what LangGraph executes (`PregelExecutableTask`), until it has ended.
     """
 
     _retries = 0
@@ -45,7 +46,7 @@ class NodeScope(GraphScope):
         super().__init__(telemetry)
         self.graph = facts.graph
         self.within: Run | None = within
-        self._task: Any = task
+        self.task: Any = task
         self._step = step
 
     def attempt_failed(self, exc: BaseException, policy: Any) -> None:
@@ -97,13 +98,15 @@ class NodeScope(GraphScope):
         if self._outcome is None:
             self._describe_decision(found)
         elif names.ERROR_TYPE in self._outcome:
-            task, within = self._task, cast("Run", self.within)
+            task: Any = self.task
+            within: Any = self.within
             if task.name in within.graph.with_handler:
                 within.edges.failed(task.name, task.path, self.span.get_span_context())
         return found
 
     def _describe_decision(self, found: dict[str, AttributeValue]) -> None:
-        task, within = self._task, cast("Run", self.within)
+        task: Any = self.task
+        within: Any = self.within
         decision = read(task.writes)
         if decision.edges or decision.sends:
             within.edges.wrote(self._step, task.path, self.span.get_span_context(), decision)
@@ -115,15 +118,16 @@ class NodeScope(GraphScope):
             found[names.LANGGRAPH_NEXT] = [END]
         capture = self._telemetry.capture
         if decision.update:
-            keys = dict.fromkeys([channel for channel, _ in decision.update])
-            found[names.STATE_CHANGED_KEYS] = [capture.name(key) for key in keys]
+            found[names.STATE_CHANGED_KEYS] = [
+                capture.name(key) for key in {channel: 0 for channel, _ in decision.update}
+            ]
         if capture.io or capture.state:
             output_texts(task, decision, self.result, capture, found)
 
     def finish(self) -> None:
         """As `Scope.finish`; of the task nothing is kept, as a background task keeps its context and so this scope."""
         super().finish()
-        self._task = self.within = self.run = self.graph = None
+        self.task = self.within = self.run = self.graph = None
 
 
 class Nodes:
@@ -134,10 +138,13 @@ class Nodes:
 
     def begin(self, task: Any, *args: Any, **kwargs: Any) -> Begun | None:
         """`run_with_retry(task, retry_policy, ...)` and `arun_with_retry`."""
-        above = run_of(current_scope())
+        current = current_scope()
+        if isinstance(current, NodeScope) and current.task is task:  # between us and us somebody has wrapped it
+            return None
+        above = run_of(current)
         if above is None or (above.dropped and below_dropped()):
             return None
-        within = cast("Run", above.run)
+        within: Any = above.run
         name = task.name
         if name == START:
             return Begun(_NOTHING, (task, *args), kwargs, _start_told(above, task))
@@ -163,7 +170,7 @@ class Nodes:
             text = input_text(task, telemetry.capture)
             if text is not None:
                 scope.span.set_attribute(names.INPUT, text)
-        return Begun(scope, (task, *args), kwargs, scope.returned)
+        return Begun(scope, (task, *args), kwargs, scope.returned if telemetry.capture.io else None)
 
     def begin_decide_retry(self, policy: Any, exc: BaseException) -> Begun | None:
         """`_should_retry_on(retry_policy, exc)`: asked in the task's own context after an attempt has failed."""

@@ -72,7 +72,7 @@ def operation(
     return genai.inference(
         kind,
         provider(told.get("ls_provider") or type(model).__name__),
-        _text(told.get("ls_model_name")),
+        _text(kwargs.get("model")) or _text(told.get("ls_model_name")),
         streaming=streaming,
         parameters=parameters,
     )

@@ -6,6 +6,7 @@ a node runs in its node's span, which then is a run's (`spanloom_langgraph._node
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
@@ -174,7 +175,8 @@ class Runs:
             text = capture.json(shown(args[0] if args else kwargs.get("input")))
             if text is not None:
                 scope.span.set_attribute(names.INPUT, text)
-        if is_root and scope.recording and self.telemetry.config.langgraph_checkpoint_context:
+        carries = self.telemetry.config.langgraph_checkpoint_context and isinstance(config or {}, dict)
+        if is_root and scope.recording and carries:
             return self._with_context(scope, graph, args, kwargs, config)
         return Begun(scope, (graph, *args))
 
@@ -198,12 +200,12 @@ def conversation(graph: Any, config: Mapping[str, Any] | None) -> Mapping[str, A
     """The stamps of a run whose configuration names a thread; None where it adds nothing to what is carried.
 
     Args:
-        graph: its own configuration counts where the call's does not say.
+        graph: its own configuration counts where the call's does not say; what a LangChain function hands on to the
+            graph that it calls, where neither does (`langgraph._internal._config.ensure_config`).
         config: of the call (`RunnableConfig`).
     """
-    for source in (config, getattr(graph, "config", None)):
-        configurable = cast("Mapping[str, Any]", (source or {}).get("configurable") or {})
-        thread = configurable.get("thread_id")
+    for source in (config, getattr(graph, "config", None), _handed_on()):
+        thread = _part(_part(source, "configurable"), "thread_id")
         if thread is not None:
             carried = stamps()
             known = str(thread)
@@ -211,6 +213,16 @@ def conversation(graph: Any, config: Mapping[str, Any] | None) -> Mapping[str, A
                 return None
             return {**carried, names.GEN_AI_CONVERSATION_ID: known}
     return None
+
+
+def _part(config: object, name: str) -> Any:
+    """An item of a configuration; None of a wrong one, which is LangGraph's to refuse."""
+    return cast("dict[str, Any]", config).get(name) if isinstance(config, dict) else None
+
+
+def _handed_on() -> Mapping[str, Any] | None:
+    variable = getattr(sys.modules.get("langchain_core.runnables.config"), "var_child_runnable_config", None)
+    return None if variable is None else variable.get()
 
 
 def shown(value: Any) -> Any:

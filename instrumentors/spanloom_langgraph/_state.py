@@ -23,11 +23,11 @@ _TRACE_POLICY: Final = "a value that a TracePolicy was to reduce"
 
 
 def input_text(task: Any, capture: Capture) -> str | None:
-    """JSON text of an input that is the task's own; None where it is the graph's state."""
+    """JSON text of an input that is the task's own: a `Send`'s or a functional task's; else it is the graph's state."""
     policy = _processor(task, "process_inputs")
     if policy is not None:
         return _processed(policy, task.input, capture)
-    if task.path[0] != _PUSH and isinstance(task.input, dict):
+    if task.path[0] != _PUSH:
         return None
     value: Any = task.input
     if task.path[-1] is True:  # a functional task: (args, kwargs)

@@ -17,6 +17,7 @@ RETURN: Final = "__return__"
 _BRANCH: Final = "branch:to:"
 _JOIN: Final = "join:"
 _INTERNAL: Final = "__"
+_ROOT: Final = "__root__"  # the whole of a state that has no keys
 
 
 class Decision(NamedTuple):
@@ -48,7 +49,7 @@ def read(writes: Iterable[tuple[str, Any]]) -> Decision:
             sends.append(getattr(value, "node", ""))
             continue
         else:
-            if not channel.startswith(_INTERNAL):
+            if not channel.startswith(_INTERNAL) or channel == _ROOT:
                 update.append((channel, value))
             continue
         edges.append(channel)

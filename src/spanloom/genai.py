@@ -112,6 +112,25 @@ def retrieval(source: str | None, top_k: int | None = None) -> Operation:
     return operation
 
 
+def rerank(model: str | None, provider: str, top_k: int | None = None) -> Operation:
+    """`rerank {gen_ai.request.model}`: documents put into a better order by a model.
+
+    The convention has no such operation, and allows values of one's own; the attributes are those it has.
+
+    Args:
+        model: the model asked for, where it is known.
+        provider: `gen_ai.provider.name`.
+        top_k: how many documents are to be left, where that is known.
+    """
+    operation = _operation(names.OP_RERANK, model)
+    operation.attributes[names.GEN_AI_PROVIDER_NAME] = provider
+    if model:
+        operation.attributes[names.GEN_AI_REQUEST_MODEL] = model
+    if top_k is not None:
+        operation.attributes[names.GEN_AI_RETRIEVAL_TOP_K] = top_k
+    return operation
+
+
 def inference(
     operation: str,
     provider: str,

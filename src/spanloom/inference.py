@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from opentelemetry.trace import SpanKind
+from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from spanloom import interop, names
 from spanloom.guard import guarded
@@ -99,10 +99,14 @@ class Inference(Scope):
         outer = current_scope()
         mine = outer if isinstance(outer, Inference) else None
         if mine is not None and mine.recording:
-            return Inner(self, mine)
+            return self.inside(mine)
         if interop.call_is_open(ours=mine and mine.announced):  # one that has ended is none
             return None
         return self.start(operation())
+
+    def inside(self, outer: Inference) -> Inner:
+        """The scope of this call, where it is made inside `outer`."""
+        return Inner(self, outer)
 
     def start(self, operation: Operation) -> Self:
         """Open the span, in any case."""
@@ -111,6 +115,23 @@ class Inference(Scope):
         if self.recording:
             self.announced = interop.announcement()
         return self
+
+    @property
+    def wants_messages(self) -> bool:
+        """Whether what is asked and answered is recorded; while False no message is built."""
+        return self._telemetry.capture.messages
+
+    def failed(self, kind: str, message: str | None = None) -> None:
+        """The provider has answered with an error as data, of which no exception tells.
+
+        Args:
+            kind: `error.type`, the provider's code.
+            message: what the provider says, which is recorded as an exception's message would be.
+        """
+        self.failure = kind
+        self._outcome = {names.ERROR_TYPE: kind}
+        told = self._telemetry.capture.message(RuntimeError(message)) if message else None
+        self.span.set_status(Status(StatusCode.ERROR, f"{kind}: {told}" if told else kind))
 
     def first_chunk(self) -> None:
         """A part of a streamed answer has arrived; the first time counts."""

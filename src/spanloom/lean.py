@@ -13,6 +13,8 @@ are others than those known here, the tracer is used as it is.
 from __future__ import annotations
 
 import threading
+from collections import deque
+from time import time_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry import trace
@@ -124,6 +126,7 @@ class _Shape:
 
         self._tracer = tracer
         self._sampling = sampling
+        self._sampled = sampling.Decision.RECORD_AND_SAMPLE
         self._sampler: object = None
         self._keeps = False
         self._span_class = _lean_class(sdk._Span)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -161,7 +164,7 @@ class _Shape:
     ) -> Span | None:
         """A started span below the recording one in `context`; None where this is not the usual case."""
         parent = trace.get_current_span(context)
-        if not isinstance(parent, self._sdk_class):
+        if type(parent) is not self._span_class and not isinstance(parent, self._sdk_class):
             return None
         tracer = self._tracer
         above = parent.get_span_context()
@@ -183,38 +186,44 @@ class _Shape:
         linked = self._linked(links) if links else self._nothing
         if linked is None:
             return None
+        bounded: Any = _new(self._attributes)
+        bounded.__dict__ = {**self._attributes_template, "_dict": kept, "_lock": _Lock()}
         span: Any = _new(self._span_class)
-        own = span.__dict__
-        own.update(self._template)
-        own["_name"] = name
-        own["_context"] = SpanContext(
-            above.trace_id, tracer.id_generator.generate_span_id(), False, flags, above.trace_state
-        )
-        own["_parent"] = above
-        own["_kind"] = kind
-        own["_start_time"] = own["_end_time"] = None
-        own["_lock"] = _Lock()
-        own["_resource"] = tracer.resource
-        own["_span_processor"] = tracer.span_processor
-        bounded = own["_attributes"] = _new(self._attributes)
-        bounded.__dict__.update(self._attributes_template)
-        bounded.__dict__["_dict"] = kept
-        bounded.__dict__["_lock"] = _Lock()
-        own["_events"] = self._nothing
-        own["_links"] = linked
+        processor = tracer.span_processor
+        own = {
+            **self._template,
+            "_name": name,
+            "_context": SpanContext(
+                above.trace_id, tracer.id_generator.generate_span_id(), False, flags, above.trace_state
+            ),
+            "_parent": above,
+            "_kind": kind,
+            "_lock": _Lock(),
+            "_resource": tracer.resource,
+            "_span_processor": processor,
+            "_attributes": bounded,
+            "_events": self._nothing,
+            "_links": linked,
+            "_start_time": time_ns(),
+            "_end_time": None,
+        }
         if self._metrics is not None:
-            own["_record_end_metrics"] = self._metrics.start_span(above, self._sampling.Decision.RECORD_AND_SAMPLE)
-        span.start(parent_context=context)
-        return cast("Span", span)
+            own["_record_end_metrics"] = self._metrics.start_span(above, self._sampled)
+        span.__dict__ = own
+        processor.on_start(span, parent_context=context)
+        return span
 
     def _linked(self, links: Sequence[Link]) -> Any:
         """As the SDK's `Span._new_links`, for links without attributes; None where there are others."""
-        found = self._list(self._most_links)
         for link in links:
             if link.attributes or not link.context.is_valid:
                 return None
             link._attributes = self._no_attributes  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-            found.append(link)
+        most = self._most_links
+        if most is not None and len(links) > most:
+            return None
+        found = _new(self._list)
+        found.__dict__ = {"dropped": 0, "_dq": deque(links, most), "_lock": _Lock()}
         return found
 
     def _keeps_children(self, sampler: Any) -> bool:
@@ -241,6 +250,13 @@ def _expect(found: set[str], known: set[str] | frozenset[str]) -> None:
         raise ValueError(f"other fields than known: {sorted(found ^ known)}")
 
 
+def _all_text(values: list[Any]) -> bool:
+    for value in values:  # a loop, as a generator expression costs twice as much here
+        if type(value) is not str:
+            return False
+    return True
+
+
 def _enabled(tracer: Any) -> bool:
     config = getattr(tracer, "_tracer_config", None)  # since 1.39
     return config is None or config.is_enabled
@@ -264,8 +280,8 @@ def _lean_class(base: type[Any]) -> type[Any]:
             for key, value in attributes.items():
                 if type(value) in _SCALARS:
                     clean[key] = value
-                elif type(value) is list and all(type(one) is str for one in cast("list[Any]", value)):
-                    clean[key] = tuple(cast("list[str]", value))
+                elif type(value) is list and _all_text(value):  # pyright: ignore[reportUnknownArgumentType]
+                    clean[key] = tuple(value)  # pyright: ignore[reportUnknownArgumentType]
                 else:
                     sdk_span.set_attributes(self, attributes)
                     return

@@ -22,6 +22,7 @@ Message = dict[str, Any]
 _UNKNOWN: Final = "unknown"
 _SHORT: Final = 256  # bytes of what is not a part's last field: identifiers of some kind
 _MARK: Final = 128  # bytes of a mark for what was left out
+_MANY: Final = 256  # items are guessed at, not looked at
 _LEAST: Final = 2 * SMALLEST + _MARK  # no message is begun in less
 # Fields with these values are ours, not the program's: nothing in them is to be redacted.
 _OURS: Final = frozenset(
@@ -149,9 +150,11 @@ class _Writer:
         self._capture = capture
 
     def messages(self, messages: Sequence[Message], room: int) -> str:
-        left = _left(room, messages)
-        weights = [_weight(message) for message in messages]
+        weights = [_heft(message) for message in messages]
         rest = sum(weights)
+        if rest < room and size(whole := _array([self._whole(message, room) for message in messages])) <= room:
+            return whole
+        left = _left(room, messages)
         first: list[str] = []
         last: list[str] = []
         for index in (0, *range(len(messages) - 1, 0, -1)) if messages else ():
@@ -168,6 +171,14 @@ class _Writer:
                 mark["finish_reason"] = _UNKNOWN
             first.append(self._message(mark, _MARK))
         return _array([*first, *reversed(last)])
+
+    def _whole(self, fields: Message | Part, room: int) -> str:
+        """A message or part as it is, without sharing out the room."""
+        pieces: list[str] = []
+        for key, value in fields.items():
+            made = _array([self._whole(part, room) for part in value]) if key == "parts" else self._value(value, room)
+            pieces.append(f'"{key}":{made}')
+        return f"{{{','.join(pieces)}}}"
 
     def _message(self, message: Message, room: int) -> str:
         """One message, in more than `room` where that is too little for any."""
@@ -255,11 +266,24 @@ def _missing(count: int, what: str) -> Part:
     return text(f"… {count} {what}{'s' if count > 1 else ''} left out")
 
 
+def _heft(message: Message) -> int:
+    """As `_weight`, for a message, most of which are texts."""
+    heft = 40
+    for part in message["parts"]:
+        content = part.get("content")
+        heft += (
+            (len(content) if content.isascii() else 3 * len(content)) + 40 if type(content) is str else _weight(part)
+        )
+    return heft
+
+
 def _weight(value: Any, depth: int = 0) -> int:
     """About how many bytes of JSON text `value` is; for sharing out the room, not for bounding."""
     kind = cast("type[Any]", type(value))
     if kind is str:
         return (len(value) if value.isascii() else 3 * len(value)) + 4
+    if kind in (dict, list, tuple) and len(value) > _MANY:
+        return 24 * len(value)
     if depth < 6:
         if kind is dict:
             return 2 + sum([_weight(key) + _weight(item, depth + 1) for key, item in tuple(value.items())])

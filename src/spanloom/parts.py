@@ -34,13 +34,21 @@ _MODALITIES: Final = {
     **dict.fromkeys(("audio", "input_audio"), "audio"),
     **dict.fromkeys(("video", "video_url"), "video"),
     # told by the media type, as a rule
-    **dict.fromkeys(("file", "input_file", "document", "text-plain", "media", "inline_data", "file_data"), "document"),
+    **dict.fromkeys(("file", "input_file", "document", "text-plain", "media"), "document"),
+    **dict.fromkeys(("inline_data", "file_data", "inlineData", "fileData"), "document"),
 }
 # Where clients put what is known of a file: in the block, or in mappings below these keys.
 _NESTED: Final = (*_MODALITIES, "source")
-_URLS: Final = ("url", "uri", "file_uri", "file_url", "image_url", "video_url")
+_URLS: Final = ("url", "uri", "file_uri", "fileUri", "file_url", "image_url", "video_url")
 _DATA: Final = ("data", "base64", "file_data", "bytes", "result")
 _MIME_TYPES: Final = ("mime_type", "media_type", "mimeType")
+# Beside the one thing that a block of Google's is.
+_BESIDE: Final = frozenset(
+    (
+        *("thought", "thought_signature", "thoughtSignature", "part_metadata", "partMetadata"),
+        *("media_resolution", "mediaResolution", "video_metadata", "videoMetadata"),
+    )
+)
 _HEAD: Final = 256  # characters of a data URL that hold its media type
 _LONG: Final = 1024  # a text of so many characters without a space is nobody's words
 
@@ -119,7 +127,11 @@ def _read(item: object, skip: Container[str]) -> Part | None:
 def _kind(block: Block) -> str:
     """A block's type; of one without (Bedrock, Google) the key that is set."""
     kind = block.get("type")
-    return kind if isinstance(kind, str) else next((key for key in block if block[key] is not None), "unknown")
+    if isinstance(kind, str):
+        return kind
+    if block.get("thought") is True and "text" in block:
+        return "thinking"
+    return next((key for key in block if block[key] is not None and key not in _BESIDE), "unknown")
 
 
 def _part(kind: str, block: Block) -> Part | None:
@@ -145,7 +157,8 @@ def _part(kind: str, block: Block) -> Part | None:
         return messages.server_tool_call_response(answer, _word(_first(block, ("tool_call_id", "tool_use_id"))))
     if kind in _MODALITIES:
         return _media(kind, block)
-    return messages.generic(kind, {key: _readable(value) for key, value in block.items() if key != "type"})
+    told = {key: _readable(value) for key, value in block.items() if key != "type" and key not in _BESIDE}
+    return messages.generic(kind, told)
 
 
 def _word(value: object) -> str:

@@ -10,9 +10,8 @@ from __future__ import annotations
 import time
 import weakref
 from collections import deque
-from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -25,7 +24,7 @@ from spanloom.carried import OPEN_EMBEDDING, OPEN_INFERENCE, STAMPS
 from spanloom.guard import swallow
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from contextvars import Token
     from types import TracebackType
 
@@ -115,7 +114,7 @@ class Scope:
     ) -> Self:
         """Start the span under the current one. Not yet current: that is `enter`."""
         try:
-            stamps = self.stamps or cast("Mapping[str, AttributeValue] | None", _get_context().get(STAMPS))
+            stamps: Any = self.stamps or _get_context().get(STAMPS)
             if stamps:
                 attributes = {**stamps, **attributes} if attributes else stamps
             self.span = self._telemetry.tracer.start_span(name, None, kind, attributes, links)
@@ -286,21 +285,35 @@ class Carried:
     at once, and after the scope has ended.
     """
 
-    __slots__ = ("_context", "_scope")
+    __slots__ = ("context", "scope")
 
     def __init__(self) -> None:
-        self._context = _get_context()
-        self._scope = _current.get()
+        self.context = _get_context()
+        self.scope = _current.get()
 
-    @contextmanager
-    def attached(self) -> Generator[None]:
+    def attached(self) -> Attached:
         """Current within the block."""
-        token, scope_token = _attach(self._context), _current.set(self._scope)
+        return Attached(self)
+
+
+class Attached:
+    """One use of a `Carried`."""
+
+    __slots__ = ("_carried", "_scope_token", "_token")
+
+    def __init__(self, carried: Carried) -> None:
+        self._carried = carried
+
+    def __enter__(self) -> None:
+        self._token = _attach(self._carried.context)
+        self._scope_token = _current.set(self._carried.scope)
+
+    def __exit__(self, *_: object) -> None:
         try:
-            yield
-        finally:
-            _current.reset(scope_token)
-            _detach(token)
+            _current.reset(self._scope_token)
+            _detach(self._token)
+        except ValueError:  # a coroutine finalised elsewhere, where nothing of ours is current
+            pass
 
 
 _put: Final = dict[str, object].__setitem__  # a Context refuses the assignment: nobody else has this one yet

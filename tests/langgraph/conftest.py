@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import importlib.util
+import itertools
 import operator
 import sys
 from collections.abc import Mapping
@@ -80,7 +81,7 @@ def build(nodes, *edges, conditions=(), state=None, **options):
     words = {"START": START, "END": END}
     for path in edges:
         stops = [[words.get(name.strip(), name.strip()) for name in stop.split("+")] for stop in path.split(">")]
-        for sources, (target,) in zip(stops, stops[1:], strict=False):
+        for sources, (target,) in itertools.pairwise(stops):
             builder.add_edge(sources[0] if len(sources) == 1 else sources, target)
     for source, *rest in conditions:
         builder.add_conditional_edges(source, *rest)

@@ -89,9 +89,7 @@ def test_in_a_router(spans, build, way):
     graph = build(way.steps("ab"), "START > a", conditions=[("a", fail, ["b"])])
     with pytest.raises(OutOfPaper):
         way.invoke(graph, {"x": []})
-    assert spans.tree("status", "events") == (
-        "\ninvoke_workflow [ERROR]\n  run_step a [ERROR, exception]\n    in a\n"
-    )
+    assert spans.tree("status", "events") == ("\ninvoke_workflow [ERROR]\n  run_step a [ERROR, exception]\n    in a\n")
 
 
 def test_in_a_router_at_the_start(spans, build, way):

@@ -39,8 +39,9 @@ invoke_workflow Form [status=interrupted]
     (raised,) = result["__interrupt__"]
     assert events(spans.only("run_step ask")) == [("langgraph.interrupt", {"langgraph.interrupt.id": raised.id})]
     saved = graph.get_state(THREAD)
-    assert spans.only("invoke_workflow Form").attributes["langgraph.checkpoint.id"] == (
-        saved.config["configurable"]["checkpoint_id"]
+    assert (
+        spans.only("invoke_workflow Form").attributes["langgraph.checkpoint.id"]
+        == (saved.config["configurable"]["checkpoint_id"])
     )
 
 
@@ -261,9 +262,7 @@ def test_a_drained_run(spans, build, way):
         "START > a > b",
         name="Inner",
     )
-    outer = build(
-        {"sub": inner, "c": way.step("c")}, "START > sub > c", name="Outer", checkpointer=InMemorySaver()
-    )
+    outer = build({"sub": inner, "c": way.step("c")}, "START > sub > c", name="Outer", checkpointer=InMemorySaver())
     with pytest.raises(GraphDrained):
         way.invoke(outer, {"x": []}, THREAD, control=control)
     assert (

@@ -36,7 +36,8 @@ def test_of_a_chain(spans, build, way):
 
 def test_of_a_loop(spans, build, way):
     """Each round's node links to that round's predecessor only."""
-    graph = build(way.steps("ab"), "START > a > b", conditions=[("b", lambda state: "a" if len(state["x"]) < 6 else END)])
+    again = lambda state: "a" if len(state["x"]) < 6 else END
+    graph = build(way.steps("ab"), "START > a > b", conditions=[("b", again)])
     way.invoke(graph, {"x": []})
     assert edges(spans) == ["a1 > b2", "a3 > b4", "a5 > b6", "b2 > a3", "b4 > a5"]
 

@@ -1,6 +1,7 @@
 """Calls of LangChain's chat models that are not streamed to their caller: one `chat` span each, whatever they go by."""
 
 import asyncio
+import types
 
 import pytest
 from langchain_core.caches import InMemoryCache
@@ -267,9 +268,24 @@ def test_a_model_that_delegates_is_one_call_that_used_what_all_used(spans):
     assert span.attributes["gen_ai.usage.reasoning.output_tokens"] == 10
 
 
+def test_a_call_that_opentelemetrys_own_instrumentation_records_is_theirs(spans):
+    from langchain_core.callbacks import BaseCallbackHandler
+
+    class Theirs(BaseCallbackHandler):
+        """Opens a span when the call begins."""
+
+    Theirs.__module__ = "opentelemetry.instrumentation.genai.langchain.callback_handler"
+
+    ChatAcme().invoke("Hi", config={"callbacks": [Theirs()]})
+    ChatAcme().invoke("Hi", config={"callbacks": [BaseCallbackHandler()]})
+
+    assert len(spans.spans) == 1
+
+
 # -- caches ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif(not hasattr(BaseChatModel, "_convert_cached_generations"), reason="langchain-core before 0.3.83")
 @pytest.mark.parametrize("is_async", [False, True])
 def test_an_answer_from_the_cache_is_marked_and_used_nothing(spans, is_async):
     model = ChatAcme(cache=InMemoryCache())
@@ -366,3 +382,34 @@ def test_usage_of_older_models_is_read_too(spans):
 )
 def test_finish_reasons_are_found_where_providers_put_them(metadata, calls_tools, reason):
     assert _responses.reason_of(metadata, calls_tools=calls_tools) == reason
+
+
+# -- versions -------------------------------------------------------------------------------------------------------
+
+
+def test_a_function_that_is_missing_costs_what_it_would_have_told(caplog):
+    from spanloom.instrument import Patches, Telemetry
+    from spanloom_langgraph._llms import patch_llms
+    from spanloom_langgraph._models import patch_chat_models
+
+    class BaseChatModel:
+        def _generate_with_cache(self):
+            """All that there is."""
+
+        async def _agenerate_with_cache(self):
+            """All that there is."""
+
+        def stream(self):
+            yield
+
+    module = types.ModuleType("langchain_core.language_models.chat_models")
+    module.BaseChatModel = BaseChatModel
+    patches = Patches()
+    patch_chat_models(module, Telemetry.create("test"), patches)
+    patch_llms(module, Telemetry.create("test"), patches)
+
+    lines = [record.getMessage() for record in caplog.records]
+    assert patches.holds(BaseChatModel)
+    assert lines[0].startswith("This version of langchain-core has no BaseChatModel.astream; streamed model calls are")
+    assert len(lines) == 1 + 6
+    patches.restore()

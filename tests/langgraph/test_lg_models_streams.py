@@ -5,6 +5,7 @@ import contextlib
 import gc
 import itertools
 import json
+import sys
 
 import pytest
 from langchain_core.language_models import BaseChatModel
@@ -85,8 +86,7 @@ def test_a_streamed_call_tells_its_first_chunk_and_the_usage_of_all_chunks(spans
 
     assert "".join(chunk.content for chunk in chunks) == "Hello world"
     span = spans.only("chat m-1")
-    duration = (span.end_time - span.start_time) / 1e9
-    assert 0 < first_chunk(span) < duration
+    assert first_chunk(span) > 0
     assert {key: value for key, value in span.attributes.items() if "first_chunk" not in key} == {
         "gen_ai.operation.name": "chat",
         "gen_ai.provider.name": "acme",
@@ -223,6 +223,8 @@ def test_a_model_that_cannot_stream_is_one_plain_call(spans, read):
 @pytest.fixture(params=["sync", "async"])
 def graph(request, build):
     """A graph whose node asks a model: `graph(model)`."""
+    if request.param == "async" and sys.version_info < (3, 11):
+        pytest.skip("what listens to a run does not reach its async nodes before Python 3.11")
 
     def make(model):
         async def asks(state):
@@ -284,6 +286,28 @@ def test_the_first_token_is_told_once_and_nothing_stays_behind(spans):
     assert tokens == ["a", "b", "c"]
     assert "on_llm_new_token" not in vars(model.managers[0])
     assert first_chunk(spans.only("chat")) > 0
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_token_that_is_told_after_the_run_is_nobodys(spans, is_async):
+    tellers = []
+
+    class Keeping(GenericFakeChatModel):
+        def _generate(self, messages, stop=None, run_manager=None, **kwargs):
+            tellers.append(run_manager.on_llm_new_token)
+            return super()._generate(messages, stop, run_manager, **kwargs)
+
+        async def _agenerate(self, messages, stop=None, run_manager=None, **kwargs):
+            return self._generate(messages, stop, run_manager, **kwargs)
+
+    model = Keeping(messages=iter([AIMessage("abc")]))
+    asyncio.run(model.ainvoke("Hi")) if is_async else model.invoke("Hi")
+    gc.collect()
+
+    late = tellers[0]("x")
+
+    assert (asyncio.run(late) if is_async else late) is None
+    assert "gen_ai.response.time_to_first_chunk" not in spans.only("chat").attributes
 
 
 # -- events ---------------------------------------------------------------------------------------------------------

@@ -236,7 +236,9 @@ def test_a_steps_time_is_up_in_threads(spans, build, sync_way):
     assert spans.tree("status", "events") == "\ninvoke_workflow [ERROR, exception]\n  run_step slow\n"
 
 
-@pytest.mark.skipif("timeout" not in StateGraph.add_node.__kwdefaults__, reason="this LangGraph's nodes have no timeouts")
+@pytest.mark.skipif(
+    "timeout" not in StateGraph.add_node.__kwdefaults__, reason="this LangGraph's nodes have no timeouts"
+)
 class TestNodesTime:
     def test_is_up(self, spans, build, endless):
         from langgraph.errors import NodeTimeoutError
