@@ -57,7 +57,7 @@ def patch_graphs(_: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
             wrap(runner, name, nodes.begin, "nodes are")
     wrap(retry, "_should_retry_on", nodes.begin_decide_retry, "retries of nodes are")
     loops = _module("langgraph.pregel._loop", "langgraph.pregel.loop")
-    base = getattr(loops, "PregelLoop", None)
+    base: Any = getattr(loops, "PregelLoop", None)
     wrap(base, "_first", loop.begin_first, "resumed runs are")
     wrap(base, "_suppress_interrupt", loop.begin_end, "interrupts of runs are")
     wrap(loops, "should_interrupt", loop.begin_should_interrupt, "where runs are told to stop is")
