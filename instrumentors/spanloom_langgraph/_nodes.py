@@ -145,12 +145,10 @@ class Nodes:
         if above is None or (above.dropped and below_dropped()):
             return None
         within: Any = above.run
-        name = task.name
-        if name == START:
+        if task.name == START:
             return Begun(_NOTHING, (task, *args), kwargs, _start_told(above, task))
         telemetry = self._runs.telemetry
-        steps = getattr(task.proc, "steps", None)
-        facts = within.graph.node(name, steps[0] if steps else task.proc, self._runs.pregel)
+        facts = within.graph.node(task, self._runs.pregel)
         step: int = task.config["metadata"]["langgraph_step"]
         scope = NodeScope(telemetry, task, facts, within, step)
         path = task.path

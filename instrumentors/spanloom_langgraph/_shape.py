@@ -92,25 +92,24 @@ class GraphFacts:
             operation.attributes[names.NODE_NAME] = node
         return Start(operation.span_name, operation.attributes)
 
-    def node(self, name: str, bound: Any, pregel: type) -> NodeFacts:
+    def node(self, task: Any, pregel: type) -> NodeFacts:
         """Facts of a node or task.
 
         Args:
-            name: `task.name`.
-            bound: what the node runs first.
+            task: one execution of it.
             pregel: the class of compiled graphs.
         """
+        name: str = task.name
         facts = self._nodes.get(name)
-        if facts is None or (facts.graph is not None and facts.graph is not bound):
-            facts = self._describe_node(name, bound, pregel)
+        if facts is None or (facts.graph is not None and facts.graph is not _graph_of(task, pregel)):
+            facts = self._describe_node(name, _graph_of(task, pregel))
             if len(self._nodes) < _TASKS:
                 self._nodes[name] = facts
         return facts
 
-    def _describe_node(self, name: str, bound: Any, pregel: type) -> NodeFacts:
-        if isinstance(bound, pregel):
-            start = GraphFacts(bound, draft=self._draft).as_node(name)
-            return NodeFacts(start, bound)
+    def _describe_node(self, name: str, graph: Any) -> NodeFacts:
+        if graph is not None:
+            return NodeFacts(GraphFacts(graph, draft=self._draft).as_node(name), graph)
         step = genai.step(name, draft=self._draft)
         start = Start(step.span_name, step.attributes)
         if name.startswith(_HANDLER):
@@ -122,6 +121,13 @@ class GraphFacts:
         if self._shape is None:
             self._shape = shape(graph, pregel)
         return self._shape
+
+
+def _graph_of(task: Any, pregel: type) -> Any:
+    """The sub-graph that a task runs, where it runs nothing else but what writes the result; else None."""
+    steps = getattr(task.proc, "steps", None) or [task.proc]
+    alone = len(steps) <= 1 + len(task.writers)
+    return steps[0] if alone and isinstance(steps[0], pregel) else None
 
 
 def own_name(graph: Any) -> str | None:

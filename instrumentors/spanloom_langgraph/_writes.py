@@ -27,7 +27,7 @@ class Decision(NamedTuple):
         next: nodes that were chosen or waited for, without repetitions, in order.
         sends: the node of each `Send`, in order.
         update: channel and value of each write to the state, in order.
-        edges: the channels that trigger successors.
+        edges: the channels that trigger successors, without repetitions.
     """
 
     next: list[str]
@@ -52,9 +52,10 @@ def read(writes: Iterable[tuple[str, Any]]) -> Decision:
             if not channel.startswith(_INTERNAL) or channel == _ROOT:
                 update.append((channel, value))
             continue
-        edges.append(channel)
-        if target not in chosen:
-            chosen.append(target)
+        if channel not in edges:  # a router may name a target twice
+            edges.append(channel)
+            if target not in chosen:
+                chosen.append(target)
     return decision
 
 
