@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
-from spanloom.instrument import Begun, Scope, below_dropped, current_scope, names, stamps
+from spanloom.instrument import Begun, Scope, below_dropped, current_scope, guarded, names, stamps
 from spanloom_langgraph._edges import Edges
 from spanloom_langgraph._flow import bubble_up, status_of
 from spanloom_langgraph._others import say_once
@@ -172,9 +172,10 @@ class Runs:
         capture = self.telemetry.capture
         if scope.recording and capture.io:
             scope.shows_values = True
-            text = capture.json(shown(args[0] if args else kwargs.get("input")))
-            if text is not None:
-                scope.span.set_attribute(names.INPUT, text)
+            with guarded("langgraph.input", "a run's input"):  # the span is open: what fails here must not lose it
+                text = capture.json(shown(args[0] if args else kwargs.get("input")))
+                if text is not None:
+                    scope.span.set_attribute(names.INPUT, text)
         carries = self.telemetry.config.langgraph_checkpoint_context and isinstance(config or {}, dict)
         if is_root and scope.recording and carries:
             return self._with_context(scope, graph, args, kwargs, config)

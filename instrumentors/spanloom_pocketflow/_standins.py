@@ -11,7 +11,7 @@ import copy
 import inspect
 from typing import TYPE_CHECKING, Any
 
-from spanloom.instrument import swallow
+from spanloom.instrument import hide_frame, swallow, unseen
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,12 +93,16 @@ def _hook(name: str, choose: Callable[..., Chosen], *, awaited: bool = False) ->
             scope, function, args = choose(stand_in, function, args, kwargs)
         except Exception as exc:
             lost(exc)
-        if scope is None:
-            return function(*args, **kwargs)
-        with scope:
-            result = function(*args, **kwargs)
-            scope.returned(result)
-            return result
+        try:
+            if scope is None:
+                return function(*args, **kwargs)
+            with scope:
+                result = function(*args, **kwargs)
+                scope.returned(result)
+                return result
+        except BaseException as exc:
+            hide_frame(exc)
+            raise
 
     async def watched_async(self: Any, *args: Any, **kwargs: Any) -> Any:
         stand_in, self = self, self._spanloom_node
@@ -108,14 +112,18 @@ def _hook(name: str, choose: Callable[..., Chosen], *, awaited: bool = False) ->
             scope, function, args = choose(stand_in, function, args, kwargs)
         except Exception as exc:
             lost(exc)
-        if scope is None:
-            return await function(*args, **kwargs)
-        with scope:
-            result = await function(*args, **kwargs)
-            scope.returned(result)
-            return result
+        try:
+            if scope is None:
+                return await function(*args, **kwargs)
+            with scope:
+                result = await function(*args, **kwargs)
+                scope.returned(result)
+                return result
+        except BaseException as exc:
+            hide_frame(exc)
+            raise
 
-    return watched_async if awaited else watched
+    return unseen(watched_async if awaited else watched)
 
 
 class AloneStandIn(StandIn):

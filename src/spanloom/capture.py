@@ -6,6 +6,7 @@ import traceback
 from typing import TYPE_CHECKING, Any, Final
 
 from spanloom.credentials import MARK
+from spanloom.frames import without_ours
 from spanloom.guard import swallow
 from spanloom.jsontext import KEY_BYTES, SMALLEST, Writer, clean, cut, hides, note, size
 from spanloom.redact import LONGEST, MARGIN, Redactor
@@ -85,12 +86,13 @@ class Capture:
         """The formatted traceback, redacted; cut at the front, because its end tells most. None if off."""
         if not self._exception_messages:
             return None
+        trace = without_ours(exc.__traceback__)
         try:
             if _quotes_values(exc):
-                lines = traceback.format_tb(exc.__traceback__, limit=-_FRAMES)
+                lines = traceback.format_tb(trace, limit=-_FRAMES)
                 lines.append(f"{type(exc).__module__}.{type(exc).__qualname__}: {_without_values(exc)}\n")
             else:
-                lines = traceback.format_exception(type(exc), exc, exc.__traceback__, limit=-_FRAMES, chain=False)
+                lines = traceback.format_exception(type(exc), exc, trace, limit=-_FRAMES, chain=False)
         except Exception:
             return None
         return self._plain("".join(lines), self.limit, keep_end=True) or None

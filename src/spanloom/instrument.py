@@ -7,11 +7,9 @@ functions are pure; everything with a lifetime goes through `Scope` and `wrap`.
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 import wrapt
-from opentelemetry import trace
 from opentelemetry.instrumentation.dependencies import DependencyConflict, DependencyConflictError
 from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
 
@@ -20,18 +18,17 @@ from spanloom.capture import Capture
 from spanloom.carried import STAMPS, stamps
 from spanloom.config import Config, active
 from spanloom.embedding import Embedding
+from spanloom.frames import hide_frame, unseen
 from spanloom.guard import LOG, guarded, swallow
 from spanloom.inference import Inference, Inner, Usage
-from spanloom.lean import lean
 from spanloom.span import Carried, Scope, below_dropped, current_scope, error_type
 from spanloom.state import Snapshot, updates
+from spanloom.telemetry import Telemetry
 from spanloom.wrapping import Begun, Switch, as_method, await_in, call_in, drive, drive_async, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
-
-    from opentelemetry.trace import Tracer, TracerProvider
 
 __all__ = [
     "LOG",
@@ -60,41 +57,17 @@ __all__ = [
     "drive_async",
     "error_type",
     "guarded",
+    "hide_frame",
     "messages",
     "names",
     "on_import",
     "parts",
     "stamps",
     "swallow",
+    "unseen",
     "updates",
     "wrap",
 ]
-
-
-@dataclass(frozen=True)
-class Telemetry:
-    """Everything decided once, at `instrument()` time.
-
-    Attributes:
-        tracer: makes the spans.
-        config: the settings.
-        capture: turns values into attribute texts as the settings allow.
-    """
-
-    tracer: Tracer
-    config: Config
-    capture: Capture
-
-    @classmethod
-    def create(
-        cls, name: str, tracer_provider: TracerProvider | None = None, config: Config | None = None
-    ) -> Telemetry:
-        """For the instrumentation scope `name` (the instrumentor's package); defaults are the process's own."""
-        from spanloom.version import VERSION
-
-        settings = config or active()
-        tracer = lean(trace.get_tracer(name, VERSION, tracer_provider))
-        return cls(tracer, settings, Capture(settings))
 
 
 class Patches:
@@ -127,15 +100,19 @@ class Patches:
         called = as_method(original)
         switch, site = self._switch, f"before {name}"
 
-        @functools.wraps(original)
         def shell(*args: Any, **kwargs: Any) -> Any:
             if switch.on:
                 try:
                     watch(*args, **kwargs)
                 except Exception as exc:
                     swallow(site, lost, exc)
-            return called(*args, **kwargs)
+            try:
+                return called(*args, **kwargs)
+            except BaseException as exc:
+                hide_frame(exc)
+                raise
 
+        shell = functools.wraps(original)(unseen(shell))
         self._done.append((owner, name, original, shell))
         setattr(owner, name, shell)
 
@@ -175,6 +152,16 @@ class GatedInstrumentor(BaseInstrumentor):
     def copies(self, config: Config) -> bool:  # noqa: ARG002  for subclasses
         """Whether the settings name modules other than the distribution's own."""
         return False
+
+    def _check_dependency_conflicts(self) -> DependencyConflict | None:
+        """As OpenTelemetry's, which takes every pre-release for a version out of range."""
+        conflict: DependencyConflict | None = super()._check_dependency_conflicts()
+        if conflict is None or not conflict.found or not conflict.required:
+            return conflict
+        from packaging.requirements import Requirement  # opentelemetry-instrumentation brings it
+
+        version = conflict.found.rpartition(" ")[2]
+        return None if Requirement(conflict.required).specifier.contains(version, prereleases=True) else conflict
 
     def instrument(self, **kwargs: Any) -> Any:
         """Switch on, once; a second call does nothing.

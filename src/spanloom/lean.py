@@ -180,7 +180,7 @@ class _Shape:
             if len(attributes) > _ROOM:
                 return None
             for key, value in attributes.items():
-                if type(value) not in _SCALARS:
+                if type(value) not in _SCALARS and not _is_row_of_texts(value):
                     return None
                 kept[key] = value
         linked = self._linked(links) if links else self._nothing
@@ -243,6 +243,11 @@ def _reach(depth: int = 6) -> None:
     """
     if depth:
         _reach(depth - 1)
+
+
+def _is_row_of_texts(value: Any) -> bool:
+    """Whether the SDK would keep this sequence as it is (a session's tags are one, on every span)."""
+    return type(value) is tuple and all(type(one) is str for one in cast("tuple[object, ...]", value))
 
 
 def _expect(found: set[str], known: set[str] | frozenset[str]) -> None:

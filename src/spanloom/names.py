@@ -56,6 +56,11 @@ GEN_AI_RETRIEVAL_TOP_K: Final = "gen_ai.retrieval.top_k"
 GEN_AI_RETRIEVAL_QUERY_TEXT: Final = "gen_ai.retrieval.query.text"
 GEN_AI_RETRIEVAL_DOCUMENTS: Final = "gen_ai.retrieval.documents"
 GEN_AI_EMBEDDINGS_DIMENSION_COUNT: Final = "gen_ai.embeddings.dimension.count"
+GEN_AI_EVALUATION_EVENT: Final = "gen_ai.evaluation.result"
+GEN_AI_EVALUATION_NAME: Final = "gen_ai.evaluation.name"
+GEN_AI_EVALUATION_SCORE_VALUE: Final = "gen_ai.evaluation.score.value"
+GEN_AI_EVALUATION_SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
+GEN_AI_EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
 # Draft (semantic-conventions-genai PR 188); written only while `Config.draft_names` is on.
 GEN_AI_STEP_NAME: Final = "gen_ai.step.name"
 
@@ -68,6 +73,8 @@ EXCEPTION_STACKTRACE: Final = "exception.stacktrace"
 SERVICE_NAME: Final = "service.name"  # on the resource
 SERVER_ADDRESS: Final = "server.address"
 SERVER_PORT: Final = "server.port"
+SESSION_ID: Final = "session.id"
+USER_ID: Final = "user.id"
 
 # --- spanloom's own ------------------------------------------------------------------------------------------
 NODE_NAME: Final = "spanloom.node.name"
@@ -75,9 +82,13 @@ STATUS: Final = "spanloom.status"  # "closed" | "cancelled" | "exited" | "interr
 CANCELLED_CAUSE: Final = "spanloom.cancelled.cause"  # `error.type` of what a span above failed with (a timeout)
 INPUT: Final = "spanloom.input"
 OUTPUT: Final = "spanloom.output"
+TAGS: Final = "spanloom.tags"  # of a session, on every span inside
+METADATA: Final = "spanloom.metadata."  # the beginning of the key; of a session, on every span inside
 STATE_CHANGED_KEYS: Final = "spanloom.state.changed_keys"
 STATE_CHANGES: Final = "spanloom.state.changes"
 TRUNCATED_BYTES: Final = "spanloom.truncated_bytes"  # the JSONL exporter shortened the span to fit a line
+COST_USD: Final = "spanloom.cost.usd"
+COST_UNKNOWN: Final = "spanloom.cost.unknown"  # true where costs are recorded and the model has no known price
 RETRY_EVENT: Final = "spanloom.retry"  # on the node span, one per failed attempt
 RETRY_DELAY: Final = "spanloom.retry.delay"  # seconds slept before the next attempt
 
@@ -134,3 +145,4 @@ OP_TEXT_COMPLETION: Final = "text_completion"
 OP_GENERATE_CONTENT: Final = "generate_content"
 OP_EMBEDDINGS: Final = "embeddings"
 OP_RETRIEVAL: Final = "retrieval"
+OP_RERANK: Final = "rerank"  # no word of the convention's, which allows others where it has none

@@ -12,6 +12,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
+from spanloom.frames import hide_frame, unseen
 from spanloom.guard import swallow
 
 if TYPE_CHECKING:
@@ -27,13 +28,15 @@ class Begun(NamedTuple):
     """What `begin` made of a call: the scope to run it in, and the arguments to call with.
 
     Without `kwargs` the call keeps its own. `returned` is told the result, inside the scope; what it raises is
-    swallowed. Streams tell each item to their scope instead (`Scope.item`).
+    swallowed. Streams tell each item to their scope instead (`Scope.item`). `adopt` makes of the result what the
+    program gets: one that has yet to happen (a stream, say) is watched until it has.
     """
 
     scope: AbstractContextManager[Any]
     args: tuple[Any, ...]
     kwargs: dict[str, Any] | None = None
     returned: Callable[[Any], object] | None = None
+    adopt: Callable[[Any], Any] | None = None
 
 
 class Switch:
@@ -79,7 +82,7 @@ def wrap(
         shell = _coroutine_shell(called, start)
     else:
         shell = _plain_shell(called, start)
-    return functools.wraps(function)(shell)
+    return functools.wraps(function)(unseen(shell))
 
 
 def as_method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -184,16 +187,6 @@ def _tell(listener: Callable[[Any], object], value: Any) -> None:
         swallow(f"tell {getattr(listener, '__qualname__', listener)}", "facts about a result", exc)
 
 
-def _hide_frame(exc: BaseException) -> None:
-    """Take the caller's frame, which is ours, out of the traceback that the program will see.
-
-    Python before 3.11 raises again with the traceback it had saved, so the frame stays there.
-    """
-    trace = exc.__traceback__
-    if trace is not None:
-        BaseException.with_traceback(exc, trace.tb_next)
-
-
 def _plain_shell(function: Callable[..., Any], start: Starter) -> Callable[..., Any]:
     def shell(*args: Any, **kwargs: Any) -> Any:
         begun = start(args, kwargs)
@@ -204,9 +197,9 @@ def _plain_shell(function: Callable[..., Any], start: Starter) -> Callable[..., 
                 result = function(*begun.args, **(kwargs if begun.kwargs is None else begun.kwargs))
                 if begun.returned is not None:
                     _tell(begun.returned, result)
-                return result
+                return result if begun.adopt is None else begun.adopt(result)
         except BaseException as exc:
-            _hide_frame(exc)
+            hide_frame(exc)
             raise
 
     return shell
@@ -222,9 +215,9 @@ def _coroutine_shell(function: Callable[..., Any], start: Starter) -> Callable[.
                 result = await function(*begun.args, **(kwargs if begun.kwargs is None else begun.kwargs))
                 if begun.returned is not None:
                     _tell(begun.returned, result)
-                return result
+                return result if begun.adopt is None else begun.adopt(result)
         except BaseException as exc:
-            _hide_frame(exc)
+            hide_frame(exc)
             raise
 
     return shell
@@ -274,7 +267,7 @@ def _stream_shell(function: Callable[..., Any], start: Starter) -> Callable[...,
             try:
                 return (yield from function(*args, **kwargs))  # pyright: ignore[reportUnknownVariableType]
             except BaseException as exc:
-                _hide_frame(exc)
+                hide_frame(exc)
                 raise
         stream = _stream_of(function, begun, kwargs)
         step = _Step(cast("Scope", begun.scope))
@@ -293,7 +286,7 @@ def _stream_shell(function: Callable[..., Any], start: Starter) -> Callable[...,
                 return stop.value
             except BaseException as exc:
                 step.failed(exc)
-                _hide_frame(exc)
+                hide_frame(exc)
                 raise
             finally:
                 leave()
@@ -330,7 +323,7 @@ def _async_stream_shell(function: Callable[..., Any], start: Starter) -> Callabl
                 return
             except BaseException as exc:
                 step.failed(exc)
-                _hide_frame(exc)
+                hide_frame(exc)
                 raise
             finally:
                 leave()

@@ -195,6 +195,7 @@ def test_step():
 def test_every_name_is_written_once():
     values = [value for name, value in vars(names).items() if name.isupper() and isinstance(value, str)]
     assert len(values) == len(set(values)) > 40
-    prefixes = ("gen_ai.", "error.", "exception", "service.", "spanloom.", "server.", "pocketflow.", "langgraph.", "langchain.")
+    ours = ("spanloom.", "pocketflow.", "langgraph.", "langchain.")
+    prefixes = ("gen_ai.", "error.", "exception", "service.", "server.", "session.", "user.", *ours)
     named = [v for k, v in vars(names).items() if k.isupper() and not k.startswith(("OP_", "SEMCONV"))]
     assert [value for value in named if not value.startswith(prefixes)] == []

@@ -4,6 +4,7 @@ import json
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphInterrupt
 from langgraph.types import Command, Send, interrupt
 from opentelemetry.trace import StatusCode
 
@@ -81,6 +82,37 @@ invoke_workflow Outer [status=interrupted]
       run_step ask [status=interrupted, langgraph.interrupt]
 """
     )
+
+
+def test_that_a_node_catches(spans, build, sync_way):
+    """The node goes on; the called graph is what was interrupted."""
+    inner = build({"ask": ask}, "START > ask", name="Inner")
+
+    def careful(state):
+        with pytest.raises(GraphInterrupt):
+            inner.invoke(state)
+        return {"x": ["went on"]}
+
+    outer = build({"careful": careful}, "START > careful", name="Outer", checkpointer=InMemorySaver())
+    assert outer.invoke({"x": []}, THREAD) == {"x": ["went on"]}
+    assert (
+        spans.tree(*SHOWN)
+        == """
+invoke_workflow Outer
+  run_step careful [next=('__end__',)]
+    invoke_workflow Inner [status=interrupted]
+      run_step ask [status=interrupted, langgraph.interrupt]
+"""
+    )
+
+
+def test_without_a_checkpointer(spans, build, asking):
+    """Nothing can be resumed, it is no error all the same."""
+    asking.invoke(build({"ask": asking.node(ask)}, "START > ask"), {"x": []})
+    assert spans.tree(*SHOWN) == (
+        "\ninvoke_workflow [status=interrupted]\n  run_step ask [status=interrupted, langgraph.interrupt]\n"
+    )
+    assert "langgraph.checkpoint.id" not in spans.only("invoke_workflow").attributes
 
 
 def test_of_several_at_once(spans, build, asking, events, unordered):

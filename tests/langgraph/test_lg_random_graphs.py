@@ -7,6 +7,7 @@ the call. From that log alone the spans are foretold: one per execution, its par
 
 import asyncio
 import collections
+import itertools
 import operator
 import re
 from contextlib import contextmanager
@@ -117,6 +118,7 @@ class Builder:
         self.graphs = 0
         self.inner = {}  # name of a node that is a graph -> the graph's name, if it has one
         self.unbroken = True
+        self.deferred = set()
 
     def build(self, spec, *, is_async, above=(), depth=0):
         name = f"G{self.graphs}"
@@ -150,6 +152,8 @@ class Builder:
             action = self.function(
                 node, spec, inner, breaks, route if by_command else None, escapes_to, is_async=is_async
             )
+        if spec["defer"]:
+            self.deferred.add(node)
         retry = RetryPolicy(initial_interval=0, jitter=False, max_attempts=spec["fails"] + 1, retry_on=Planned)
         graph.add_node(node, action, retry_policy=retry, defer=spec["defer"])
         if not by_command:
@@ -304,7 +308,7 @@ def comparable(value):
 
 # -- foretelling --------------------------------------------------------------------------------------------------
 
-CANCELLED = "cancelled"
+INTERRUPTED, PARENT, CANCELLED = "interrupted", "parent_command", "cancelled"
 
 
 class Facts(NamedTuple):
@@ -320,18 +324,21 @@ def end_of(exc):
     """How a span ends with what left it."""
     if exc is None:
         return None
-    for kind, status in ((GraphInterrupt, "interrupted"), (ParentCommand, "parent_command")):
+    for kind, status in ((GraphInterrupt, INTERRUPTED), (ParentCommand, PARENT), (asyncio.CancelledError, CANCELLED)):
         if isinstance(exc, kind):
             return status
-    return CANCELLED if isinstance(exc, asyncio.CancelledError) else type(exc).__name__
+    return type(exc).__name__
 
 
 def workflow(name):
     return "invoke_workflow" if name == "LangGraph" else f"invoke_workflow {name}"
 
 
+# A task's place is `node:task|node:task`: those above it, and its own. What runs in a graph lies below the place of the
+# task that runs it, numbered from the second on that the same task runs: `node:task|1|node:task`.
+
+
 def tasks_of(place):
-    """`node:task|1|node:task` -> (task, task); the number tells apart the graphs that one task runs."""
     return tuple(part.partition(":")[2] for part in place.split("|") if ":" in part)
 
 
@@ -339,57 +346,60 @@ def own_tasks(places):
     return tuple(sorted(tasks_of(place)[-1] for place in places))
 
 
+def split(place):
+    """Where the task's graph runs, and the name of its node."""
+    within, _, own = place.rpartition("|")
+    return within, own.partition(":")[0]
+
+
+def runner(within):
+    """The place of the task that runs the graph there, and which of its graphs it is."""
+    outer, _, last = within.rpartition("|")
+    return (outer, int(last)) if last.isdigit() else (within, 0)
+
+
 def foretold(builder, number, root, outcome):
-    """({tasks from the root's to its own: facts}, [(tasks above, graph called there, tasks it runs)])."""
-    log = [entry for entry in builder.log if entry.run == number]
-    groups, calls, below = collections.defaultdict(list), collections.defaultdict(list), collections.defaultdict(set)
-    for entry in log:
-        (calls if entry.of else groups)[entry.place].append(entry)
+    """({tasks from the root's to its own: facts}, [(tasks above, facts, tasks inside) of each other graph])."""
+    attempts, calls = collections.defaultdict(list), collections.defaultdict(list)
+    for entry in builder.log:
+        if entry.run == number:
+            (calls if entry.of else attempts)[entry.place].append(entry)
+    inside = collections.defaultdict(set)  # where a graph runs -> the places of its tasks
+    runs = collections.defaultdict(set)  # the place of a node that is a graph -> where it runs, for each attempt
+    for place in attempts:
+        while True:
+            within, _ = split(place)
+            inside[within].add(place)
+            place, _ = runner(within)
+            if split(place)[1] not in builder.inner:  # the root, or a node of ours, which has noted itself
+                break
+            runs[place].add(within)
     found = {}
-    for place, entries in groups.items():
+    for place, entries in attempts.items():
         end = end_of(entries[-1].end)
-        if end == "parent_command" and any(call.end is entries[-1].end for call in calls[place]):
+        if end == PARENT and any(call.end is entries[-1].end for call in calls[place]):
             end = None  # it came from a graph called there, and was for this one
-        found[tasks_of(place)] = Facts(f"run_step {entries[0].name}", entries[0].name, len(entries) - 1, end)
-        within, _, _ = place.rpartition("|")
-        below[within].add(place)
-    # graphs that are nodes: of them only what runs inside is noted
-    waiting = list(below)
-    retried = collections.defaultdict(set)
-    while waiting:
-        within = waiting.pop()
-        task = within.rpartition("|")[0] if within.rpartition("|")[2].isdigit() else within
-        node = task.rpartition("|")[2].partition(":")[0]
-        if node not in builder.inner:
-            continue
-        retried[task].add(within)
-        outer = task.rpartition("|")[0]
-        if outer not in below:
-            waiting.append(outer)
-        below[outer].add(task)
-    for task in sorted(retried, key=len, reverse=True):
-        node = task.rpartition("|")[2].partition(":")[0]
-        graph = builder.inner[node]
-        last = max(retried[task], key=lambda within: int("0" + within[len(task) + 1 :]))
-        inside = [found[tasks_of(place)] for place in below[last]]
-        # a graph that is left for the one above has handed over to it; nobody further up knows
-        handed = [one for one in inside if one.end == "parent_command" and one.name.startswith("invoke_workflow")]
-        ends = {one.end for one in inside if one not in handed}
-        end = next((kind for kind in (Planned.__name__, "interrupted", "parent_command") if kind in ends), None)
-        found[tasks_of(task)] = Facts(
-            workflow(node if graph == "LangGraph" else graph), node, len(retried[task]) - 1, end
-        )
-    called = []
+        node = split(place)[1]
+        found[tasks_of(place)] = Facts(f"run_step {node}", node, len(entries) - 1, end)
+    for place in sorted(runs, key=len, reverse=True):  # the innermost first
+        node = split(place)[1]
+        last = max(runs[place], key=lambda within: runner(within)[1])
+        ended = [found[tasks_of(task)] for task in inside[last]]
+        # a graph inside that was left for this one has handed over to it
+        ends = {one.end for one in ended if one.end != PARENT or one.name.startswith("run_step")} - {None, CANCELLED}
+        end = next(iter(sorted(ends, key=(INTERRUPTED, PARENT).__contains__)), None)  # an error first
+        name = workflow(node if builder.inner[node] == "LangGraph" else builder.inner[node])
+        found[tasks_of(place)] = Facts(name, node, len(runs[place]) - 1, end)
+    graphs_run = []
     for place, entries in calls.items():
         for i, entry in enumerate(entries):
             within = f"{place}|{i}" if i else place
-            inside = own_tasks(below[within])
-            called.append((tasks_of(place), Facts(workflow(entry.name), None, 0, end_of(entry.end)), inside))
+            called = Facts(workflow(entry.name), None, 0, end_of(entry.end))
+            graphs_run.append((tasks_of(place), called, own_tasks(inside[within])))
     end = outcome.error and outcome.error[0].__name__
-    end = end or ("closed" if outcome.left else "interrupted" if outcome.paused else None)
-    inside = own_tasks(below[""])
-    called.append(((), Facts(workflow(root), None, 0, end), inside))
-    return found, called
+    end = end or ("closed" if outcome.left else INTERRUPTED if outcome.paused else None)
+    graphs_run.append(((), Facts(workflow(root), None, 0, end), own_tasks(inside[""])))
+    return found, graphs_run
 
 
 def facts(span):
@@ -448,6 +458,31 @@ def check(builder, outcomes, recorder, root):
             assert sorted(graphs_run, key=repr) == sorted(expected_graphs, key=repr)
 
 
+def check_links(builder, recorder):
+    """A node links to those of the step before that chose it or sent to it, a resumed run to the one before."""
+    roots = [span for span in recorder.spans if span.parent is None]
+    for earlier, root in itertools.pairwise(roots):
+        assert [link.context.span_id for link in root.links] == [earlier.context.span_id]
+    executions = collections.defaultdict(list)
+    for span in recorder.spans:
+        if names.LANGGRAPH_TASK_ID in span.attributes:
+            executions[span.parent.span_id, span.attributes[names.LANGGRAPH_STEP]].append(span)
+    again = {span.context.span_id for span in recorder.spans if names.LANGGRAPH_RETRY_COUNT in span.attributes}
+    for (graph, step), spans in executions.items():
+        for span in spans:
+            node = span.attributes[names.NODE_NAME]
+            if node in builder.deferred or graph in again:  # of an earlier step, or of the same in another attempt
+                continue
+            earlier = executions.get((graph, step - 1), ())
+            chosen = sorted(
+                one.context.span_id for one in earlier if node in one.attributes.get(names.LANGGRAPH_NEXT, ())
+            )
+            senders = [one.context.span_id for one in earlier if node in one.attributes.get(names.LANGGRAPH_SEND, ())]
+            # a graph that goes on inside a resumed run links to its own interrupted run, in another trace
+            linked = [one.context.span_id for one in span.links if one.context.trace_id == span.context.trace_id]
+            assert sorted(linked) == chosen or (len(linked) == 1 and linked[0] in senders)
+
+
 def compare(spec, way, *, is_async):
     before, without = run(spec, way, is_async=is_async)
     recorder = Recorder()
@@ -456,24 +491,34 @@ def compare(spec, way, *, is_async):
         builder, within = run(spec, way, is_async=is_async)
     finally:
         LangGraphInstrumentor().uninstrument()
-    assert within == without
     recorder.assert_closed()
-    cut = any(outcome.error or outcome.left for outcome in within)
-    if not cut and not any(isinstance(entry.end, ParentCommand) for entry in builder.log):
+    if any(outcome.error or outcome.left for outcome in within) or any(
+        end_of(entry.end) == PARENT for entry in builder.log
+    ):
+        # Which nodes beside the one that ended it had come to their ends by then is a matter of luck.
+        assert ends(within, way) == ends(without, way)
+    else:
+        assert within == without
         assert executions_noted(builder) == executions_noted(before)
     check(builder, within, recorder, "G0" if spec["named"] else "LangGraph")
+    check_links(builder, recorder)
     LangGraphInstrumentor().instrument(tracer_provider=Recorder(sampler=ALWAYS_OFF).provider)
     try:
-        assert run(spec, way, is_async=is_async)[1] == without
+        assert ends(run(spec, way, is_async=is_async)[1], way) == ends(without, way)
     finally:
         LangGraphInstrumentor().uninstrument()
+
+
+def ends(outcomes, way):
+    """The outcomes, without items that come node by node."""
+    return [one if way["mode"] in (None, "values") else one._replace(items=[]) for one in outcomes]
 
 
 def executions_noted(builder):
     return sorted((entry.run, entry.name, ID.sub("#", entry.place), repr(end_of(entry.end))) for entry in builder.log)
 
 
-usual = settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
+usual = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 
 
 @usual
@@ -489,7 +534,7 @@ def test_async_graphs(spec, way):
 
 
 @pytest.mark.slow
-@settings(usual, max_examples=1000)
+@settings(usual, max_examples=600)
 @given(drawn, ways, st.booleans())
 def test_many_graphs(spec, way, is_async):
     compare(spec, way, is_async=is_async)

@@ -5,6 +5,7 @@ import textwrap
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import GraphRecursionError
 from langgraph.types import Command, interrupt
 
 from spanloom.config import Config
@@ -245,6 +246,32 @@ invoke_workflow [langgraph.resume]
   run_step flaky
 """
     )
+    assert linked(spans) == [[], [0]]
+
+
+@pytest.mark.parametrize("durability", ["sync", "async", "exit"])
+def test_whenever_it_is_saved(spans, build, way, durability):
+    graph = build(way.steps("ab"), "START > a > b", checkpointer=InMemorySaver(), interrupt_before=["b"])
+    way.invoke(graph, {"x": []}, THREAD, durability=durability)
+    stopped = checkpoint(graph)
+    way.invoke(graph, None, THREAD, durability=durability)
+    assert linked(spans) == [[], [0]]
+    assert [span.attributes["langgraph.checkpoint.id"] for span in runs(spans)] == [stopped, checkpoint(graph)]
+
+
+def test_a_stream_that_was_left(spans, build, sync_way):
+    graph = build(sync_way.steps("abc"), "START > a > b > c", checkpointer=InMemorySaver())
+    for _ in graph.stream({"x": []}, THREAD, durability="sync"):
+        break
+    graph.invoke(None, THREAD)
+    assert linked(spans) == [[], [0]]
+
+
+def test_a_run_that_had_too_few_steps(spans, build, way):
+    graph = build(way.steps("abc"), "START > a > b > c", checkpointer=InMemorySaver())
+    with pytest.raises(GraphRecursionError):
+        way.invoke(graph, {"x": []}, {**THREAD, "recursion_limit": 2})
+    assert way.invoke(graph, None, THREAD) == {"x": ["a", "b", "c"]}
     assert linked(spans) == [[], [0]]
 
 

@@ -311,6 +311,18 @@ def test_odd_values(content, build, way, number):
     assert number != GENERATOR or list(odd) == [0, 1, 2]
 
 
+def test_an_input_that_breaks_us(content, build, sync_way):
+    """It looks like LangGraph's `Command`, and is not."""
+    guard.set_strict(False)
+
+    class Command(dict):
+        resume = property(lambda self: 1 / 0)
+
+    assert build(sync_way.steps("a"), "START > a").invoke(Command(x=[])) == {"x": ["a"]}
+    assert content.tree() == "\ninvoke_workflow\n  run_step a\n    in a\n"
+    assert "spanloom.input" not in content.only("invoke_workflow").attributes
+
+
 # -- trace policies -----------------------------------------------------------------------------------------------
 
 

@@ -1,192 +1,12 @@
-"""Runs that are stopped from outside: closed and dropped streams, timeouts, cancellation."""
+"""Runs that are stopped from outside: timeouts of nodes and steps, cancellation, and what caused it."""
 
 import asyncio
-import gc
 import threading
 
 import pytest
 from langgraph.graph import StateGraph
-from opentelemetry import trace
 
 SHOWN = ("status", "spanloom.status", "spanloom.cancelled.cause", "events", "error.type")
-CLOSED = """
-invoke_workflow [status=closed]
-  run_step a
-    in a
-"""
-
-
-def nothing_current():
-    return trace.get_current_span() is trace.INVALID_SPAN
-
-
-# -- streams ------------------------------------------------------------------------------------------------------
-
-
-def test_a_stream_that_is_left(spans, build, sync_way):
-    for _ in build(sync_way.steps("abc"), "START > a > b > c").stream({"x": []}):
-        assert nothing_current()
-        break
-    assert nothing_current()
-    assert spans.tree(*SHOWN) == CLOSED
-
-
-def test_a_stream_that_is_closed(spans, build, sync_way):
-    stream = build(sync_way.steps("abc"), "START > a > b > c").stream({"x": []})
-    next(stream)
-    stream.close()
-    assert nothing_current()
-    assert spans.tree(*SHOWN) == CLOSED
-
-
-def test_a_stream_that_never_began(spans, build, sync_way):
-    stream = build(sync_way.steps("abc"), "START > a > b > c").stream({"x": []})
-    stream.close()
-    assert spans.spans == []
-
-
-def test_a_stream_that_is_dropped_in_a_cycle(spans, build, sync_way):
-    stream = build(sync_way.steps("abc"), "START > a > b > c").stream({"x": []})
-    next(stream)
-    cycle = [stream]
-    cycle.append(cycle)
-    del stream, cycle
-    gc.collect()
-    assert spans.tree(*SHOWN) == CLOSED
-
-
-def test_a_stream_that_is_closed_by_another_thread(spans, build, sync_way, own):
-    with own("request"):
-        stream = build(sync_way.steps("abc"), "START > a > b > c").stream({"x": []})
-        next(stream)
-    closer = threading.Thread(target=stream.close)
-    closer.start()
-    closer.join(60)
-    assert nothing_current()
-    assert spans.tree(*SHOWN) == "\nrequest\n  invoke_workflow [status=closed]\n    run_step a\n      in a\n"
-
-
-def test_an_error_of_the_consumer(spans, build, sync_way):
-    """Thrown into the stream, it is the run's."""
-    stream = build(sync_way.steps("abc"), "START > a > b > c").stream({"x": []})
-    next(stream)
-    with pytest.raises(ValueError, match="mine"):
-        stream.throw(ValueError("mine"))
-    assert spans.tree("status", "events") == "\ninvoke_workflow [ERROR, exception]\n  run_step a\n    in a\n"
-
-
-@pytest.mark.parametrize("mode", ["values", "updates", "debug", "messages", "custom", ["values", "updates"]])
-@pytest.mark.parametrize("below", [False, True])
-def test_all_modes_of_streams(spans, build, way, mode, below):
-    graph = build({"sub": build(way.steps("a"), "START > a"), "b": way.step("b")}, "START > sub > b", name="Outer")
-    way.stream(graph, {"x": []}, stream_mode=mode, subgraphs=below)
-    assert (
-        spans.tree(*SHOWN)
-        == """
-invoke_workflow Outer
-  invoke_workflow sub
-    run_step a
-      in a
-  run_step b
-    in b
-"""
-    )
-
-
-def test_an_async_stream_that_is_left(spans, build, async_way, own):
-    async def program():
-        with own("request") as request:
-            async for _ in build(async_way.steps("abc"), "START > a > b > c").astream({"x": []}):
-                assert trace.get_current_span() is request
-                break
-            assert trace.get_current_span() is request
-        await asyncio.sleep(0.01)  # the event loop closes what was left
-
-    asyncio.run(program())
-    assert spans.tree(*SHOWN) == "\nrequest\n  invoke_workflow [status=closed]\n    run_step a\n      in a\n"
-
-
-def test_an_async_stream_that_is_closed(spans, build, async_way):
-    async def program():
-        stream = build(async_way.steps("abc"), "START > a > b > c").astream({"x": []})
-        await stream.__anext__()
-        assert nothing_current()
-        await stream.aclose()
-        assert nothing_current()
-
-    asyncio.run(program())
-    assert spans.tree(*SHOWN) == CLOSED
-
-
-def test_an_async_stream_that_is_closed_while_nodes_run(spans, build, own, unordered):
-    """They are cancelled; a closed stream is not called their error."""
-
-    async def program():
-        started = asyncio.Event()
-
-        async def quick(state):
-            await started.wait()
-            return {"x": ["quick"]}
-
-        async def slow(state):
-            with own("in slow"):
-                started.set()
-                await asyncio.sleep(60)
-
-        graph = build({"quick": quick, "slow": slow}, "START > quick", "START > slow")
-        stream = graph.astream({"x": []}, stream_mode="updates")
-        await stream.__anext__()
-        await stream.aclose()
-
-    asyncio.run(program())
-    assert (
-        unordered(spans.tree(*SHOWN))
-        == """
-invoke_workflow [status=closed]
-  run_step quick
-  run_step slow [status=cancelled]
-    in slow
-"""
-    )
-
-
-@pytest.mark.filterwarnings("ignore:astream_events version='v1' is deprecated")
-@pytest.mark.parametrize("version", ["v1", "v2"])
-def test_events(spans, build, async_way, version):
-    graph = build(
-        {"sub": build(async_way.steps("a"), "START > a"), "b": async_way.step("b")}, "START > sub > b", name="Outer"
-    )
-
-    async def program():
-        async for _ in graph.astream_events({"x": []}, version=version):
-            assert nothing_current()
-
-    asyncio.run(program())
-    assert (
-        spans.tree(*SHOWN)
-        == """
-invoke_workflow Outer
-  invoke_workflow sub
-    run_step a
-      in a
-  run_step b
-    in b
-"""
-    )
-
-
-def test_events_that_are_left(spans, build, async_way):
-    async def program():
-        stream = build(async_way.steps("abc"), "START > a > b > c").astream_events({"x": []}, version="v2")
-        async for event in stream:
-            if event["name"] == "a" and event["event"] == "on_chain_end":
-                break
-        await stream.aclose()
-
-    asyncio.run(program())
-    (root,) = spans.named("invoke_workflow")
-    assert root.attributes["spanloom.status"] in ("closed", "cancelled")
-    assert "error.type" not in root.attributes
 
 
 # -- timeouts -----------------------------------------------------------------------------------------------------
@@ -349,6 +169,27 @@ invoke_workflow Outer [status=cancelled]
   invoke_workflow Inner [status=cancelled]
     run_step endless [status=cancelled]
       in endless
+"""
+    )
+
+
+def test_a_timeout_that_a_node_handles(spans, build, endless):
+    inner = build({"a": lambda state: None, "endless": endless}, "START > a > endless", name="Inner")
+
+    async def careful(state):
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(inner.ainvoke(state), 0.05)
+
+    asyncio.run(build({"careful": careful}, "START > careful", name="Outer").ainvoke({"x": []}))
+    assert (
+        spans.tree(*SHOWN)
+        == """
+invoke_workflow Outer
+  run_step careful
+    invoke_workflow Inner [status=cancelled]
+      run_step a
+      run_step endless [status=cancelled]
+        in endless
 """
     )
 

@@ -1,8 +1,4 @@
-"""One run, one span; one execution of a node, one span: chains, loops, branches, joins, batches, threads and tasks."""
-
-import asyncio
-import threading
-from concurrent.futures import ThreadPoolExecutor
+"""One run, one span; one execution of a node, one span: chains, loops, branches, joins, every kind of node."""
 
 import pytest
 from langgraph.graph import END, START
@@ -208,99 +204,6 @@ invoke_workflow
     )
 
 
-def test_each_input_of_a_batch_is_a_trace(spans, build, way, unordered):
-    graph = build(way.steps("ab"), "START > a > b", name="Batched")
-    if way.is_async:
-        results = asyncio.run(graph.abatch([{"x": [n]} for n in range(3)]))
-    else:
-        results = graph.batch([{"x": [n]} for n in range(3)])
-    assert results == [{"x": [n, "a", "b"]} for n in range(3)]
-    one = """invoke_workflow Batched
-  run_step a
-    in a
-  run_step b
-    in b
-"""
-    assert unordered(spans.tree()) == "\n" + one * 3
-    assert len({span.context.trace_id for span in spans.spans}) == 3
-
-
-def test_a_batch_in_a_span_of_the_program_is_one_trace(spans, build, way, own):
-    graph = build(way.steps("a"), "START > a")
-
-    async def batched():
-        with own("request"):
-            await graph.abatch([{"x": []}] * 2)
-
-    if way.is_async:
-        asyncio.run(batched())
-    else:
-        with own("request"):
-            graph.batch([{"x": []}] * 2)
-    request = spans.only("request")
-    assert [span.parent.span_id for span in spans.named("invoke_workflow")] == [request.context.span_id] * 2
-    assert all("langgraph.graph.nodes" in span.attributes for span in spans.named("invoke_workflow"))
-
-
-def test_runs_in_threads_do_not_mix(spans, build, sync_way):
-    together = threading.Barrier(6)
-
-    def meet(state):
-        together.wait(60)
-        return {"x": ["met"]}
-
-    graph = build({"meet": sync_way.step("meet", meet), "b": sync_way.step("b")}, "START > meet > b")
-    with ThreadPoolExecutor(6) as pool:
-        list(pool.map(lambda n: graph.invoke({"x": [n]}), range(6)))
-    one = """invoke_workflow
-  run_step meet
-    in meet
-  run_step b
-    in b
-"""
-    assert spans.tree() == "\n" + one * 6
-    assert len({span.context.trace_id for span in spans.spans}) == 6
-
-
-def test_runs_in_tasks_do_not_mix(spans, build, own):
-    async def program():
-        arrived, all_there = 0, asyncio.Event()
-
-        async def meet(state):
-            nonlocal arrived
-            arrived += 1
-            if arrived == 12:
-                all_there.set()
-            with own("in meet"):
-                await all_there.wait()
-            return {"x": ["met"]}
-
-        async def again(state):
-            with own("in again"):
-                await asyncio.sleep(0)
-
-        graph = build({"meet": meet, "again": again}, "START > meet > again")
-        with own("request"):
-            return await asyncio.gather(*(graph.ainvoke({"x": [n]}) for n in range(12)))
-
-    assert asyncio.run(program()) == [{"x": [n, "met"]} for n in range(12)]
-    one = """  invoke_workflow
-    run_step meet
-      in meet
-    run_step again
-      in again
-"""
-    assert spans.tree() == "\nrequest\n" + one * 12
-
-
-def test_the_same_graph_twice_is_two_traces(spans, build, way):
-    graph = build(way.steps("a"), "START > a")
-    way.invoke(graph, {"x": []})
-    way.invoke(graph, {"x": []})
-    assert spans.tree() == "\n" + "invoke_workflow\n  run_step a\n    in a\n" * 2
-    assert len({span.context.trace_id for span in spans.spans}) == 2
-
-
 def test_graphs_that_were_built_before(recorder, on, build, way):
     graph = build(way.steps("a"), "START > a")
     with on():
@@ -309,7 +212,7 @@ def test_graphs_that_were_built_before(recorder, on, build, way):
     assert recorder.tree() == "\ninvoke_workflow\n  run_step a\n    in a\nin a\n"
 
 
-@pytest.mark.parametrize("how", ["partial", "object", "lambda", "runnable"])
+@pytest.mark.parametrize("how", ["partial", "object", "lambda", "runnable", "generator"])
 def test_every_kind_of_node(spans, build, way, how):
     import functools
 
@@ -317,6 +220,12 @@ def test_every_kind_of_node(spans, build, way, how):
 
     def plain(extra, state):
         return {"x": [extra]}
+
+    def generator(state):
+        yield {"x": [1]}
+
+    async def agenerator(state):
+        yield {"x": [1]}
 
     class Node:
         def __call__(self, state):
@@ -330,6 +239,7 @@ def test_every_kind_of_node(spans, build, way, how):
         "object": Node().acall if way.kind == "async" else Node(),
         "lambda": lambda state: {"x": [1]},
         "runnable": RunnableLambda(lambda state: {"x": [0]}) | RunnableLambda(lambda update: {"x": [1]}),
+        "generator": agenerator if way.is_async else generator,
     }[how]
     assert way.invoke(build({"n": node}, "START > n"), {"x": []}) == {"x": [1]}
     assert spans.tree("spanloom.state.changed_keys") == "\ninvoke_workflow\n  run_step n [changed_keys=('x',)]\n"

@@ -213,6 +213,29 @@ invoke_workflow Outer
     )
 
 
+def test_a_graph_that_is_part_of_a_node(spans, build, way):
+    """The node is more than the graph: it has its own span, and the graph's run lies below."""
+    inner = build(way.steps("a"), "START > a", name="Inner")
+    outer = build({"chain": inner | (lambda state: {"x": ["more"]})}, "START > chain", name="Outer")
+    assert way.invoke(outer, {"x": []}) == {"x": ["more"]}
+    assert (
+        spans.tree("langgraph.next")
+        == """
+invoke_workflow Outer
+  run_step chain [next=('__end__',)]
+    invoke_workflow Inner
+      run_step a [next=('__end__',)]
+        in a
+"""
+    )
+
+
+def test_a_graph_with_more_configuration(spans, build, way):
+    inner = build(way.steps("a"), "START > a", name="Inner").with_config(tags=["t"], recursion_limit=9)
+    way.invoke(build({"sub": inner}, "START > sub", name="Outer"), {"x": []})
+    assert spans.tree() == "\ninvoke_workflow Outer\n  invoke_workflow Inner\n    run_step a\n      in a\n"
+
+
 def test_map_and_reduce_with_graphs(spans, build, way, links, unordered):
     worker = build(way.steps(["read", "note"]), "START > read > note", name="Worker")
     graph = build(

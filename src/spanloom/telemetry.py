@@ -1,0 +1,95 @@
+"""What everything that makes spans holds: a tracer, the settings, and what turns values into attributes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from opentelemetry import trace
+
+from spanloom.capture import Capture
+from spanloom.config import Config, active
+from spanloom.guard import guarded
+from spanloom.lean import lean
+
+if TYPE_CHECKING:
+    from opentelemetry.trace import Tracer, TracerProvider
+
+
+@dataclass(frozen=True)
+class Telemetry:
+    """Everything decided once, at `instrument()` time.
+
+    Attributes:
+        tracer: makes the spans.
+        config: the settings.
+        capture: turns values into attribute texts as the settings allow.
+    """
+
+    tracer: Tracer
+    config: Config
+    capture: Capture
+
+    @classmethod
+    def create(
+        cls, name: str, tracer_provider: TracerProvider | None = None, config: Config | None = None
+    ) -> Telemetry:
+        """For the instrumentation scope `name` (the instrumentor's package); defaults are the process's own."""
+        from spanloom.version import VERSION
+
+        settings = config or active()
+        if settings.cost:
+            from spanloom.cost import prices_of
+
+            with guarded("cost.prices", "what model calls have cost"):
+                prices_of(settings)
+        tracer = lean(trace.get_tracer(name, VERSION, tracer_provider))
+        return cls(tracer, settings, Capture(settings))
+
+
+class _Own:
+    """Where the spans that a program opens itself go.
+
+    Attributes:
+        provider: given to `use`; None is the process's.
+        config: given to `use`; None is the process's.
+        made: what `own` has made last, and of which provider.
+    """
+
+    provider: TracerProvider | None = None
+    config: Config | None = None
+    made: tuple[TracerProvider, Telemetry] | None = None
+    capture: tuple[Config, Capture] | None = None
+
+
+def use(tracer_provider: TracerProvider | None = None, config: Config | None = None) -> None:
+    """Where the spans go that the program opens itself (`spanloom.chat(...)` and the like).
+
+    Args:
+        tracer_provider: for programs that have no global one, and for tests; None: the process's.
+        config: None: the process's settings.
+    """
+    _Own.provider, _Own.config = tracer_provider, config
+
+
+def own() -> Telemetry | None:
+    """For spans that the program opens itself; None while the process has no provider."""
+    provider = _Own.provider or trace.get_tracer_provider()
+    settings = _Own.config or active()
+    made = _Own.made
+    if made is not None and made[0] is provider and made[1].config is settings:
+        return made[1]
+    if isinstance(provider, trace.ProxyTracerProvider):
+        return None
+    telemetry = Telemetry.create("spanloom", provider, settings)
+    _Own.made = provider, telemetry
+    return telemetry
+
+
+def own_capture() -> Capture:
+    """As the settings for such spans have it, with or without a provider."""
+    settings = _Own.config or active()
+    made = _Own.capture
+    if made is None or made[0] is not settings:
+        made = _Own.capture = settings, Capture(settings)
+    return made[1]
