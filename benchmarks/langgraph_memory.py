@@ -21,7 +21,7 @@ from tracers import TRACERS
 from typing_extensions import TypedDict
 
 BATCHES = 20
-KINDS = 10  # of ten runs one fails, one is broken off, one is interrupted and resumed
+KINDS = 5  # of five runs one fails, one is broken off, one is interrupted and resumed
 
 
 class State(TypedDict):

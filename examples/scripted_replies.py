@@ -33,6 +33,7 @@ def respond(request: Json) -> Reply | Failure:
         "Does the passage help": _grade,
         "Rewrite the question": _rewrite,
         "Answer from these passages": _answer,
+        "You advise riders": _advise,
     }
     for opening, rule in rules.items():
         if instructions.startswith(opening):
@@ -128,6 +129,14 @@ def _in_common(question: str, text: str) -> int:
 def _stems(text: str) -> set[str]:
     # Long words by their first letters: "tyre" and "tyres" are one.
     return {word[:4] for word in re.findall(r"[a-z]{4,}", text.lower())}
+
+
+# -- streaming_fastapi.py ---------------------------------------------------------------------------------------------
+
+
+def _advise(messages: list[Json]) -> Reply:
+    halves = "half as far" if "winter" in content_text(messages[-1]) else "as far as the label says"
+    return Reply(f"Count on {halves}. Keep the battery indoors overnight and start with the assistance on low.")
 
 
 # -- reading a conversation -------------------------------------------------------------------------------------------

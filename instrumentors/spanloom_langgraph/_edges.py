@@ -80,6 +80,8 @@ class Edges:
         if path[0] == _PUSH:
             sender = self._sender(step - 1, path[1])
             return [] if sender is None else [Link(sender)]
+        if not self._writers:
+            return []
         links: list[Link] = []
         for channel in triggers:
             for write in self._writers.pop(channel, ()):

@@ -9,7 +9,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from spanloom.instrument import LOG
-from spanloom_langgraph._loop import Loop
+from spanloom_langgraph._loop import Loop, at_home
 from spanloom_langgraph._nodes import Nodes
 from spanloom_langgraph._runs import Runs
 
@@ -63,9 +63,9 @@ def patch_graphs(_: ModuleType, telemetry: Telemetry, patches: Patches) -> None:
     wrap(loops, "should_interrupt", loop.begin_should_interrupt, "where runs are told to stop is")
     if has(base, "output_writes", "cached nodes are"):
         patches.before(base, "output_writes", loop.see_output, "that a node was cached")
-    wrap(
-        getattr(loops, "SyncPregelLoop", None), "put_writes", loop.begin_put_writes, "checkpoint writes of threads are"
-    )
+    sync_loop: Any = getattr(loops, "SyncPregelLoop", None)
+    if has(sync_loop, "put_writes", "checkpoint writes of threads are"):
+        patches.replace(sync_loop, "put_writes", at_home)
 
 
 def _module(*candidates: str) -> Any:

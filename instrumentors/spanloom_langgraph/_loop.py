@@ -10,13 +10,15 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from spanloom.instrument import Begun, Carried, Scope, current_scope, error_type, names
+from spanloom.instrument import Begun, Carried, Scope, current_scope, error_type, hide_frame, names
 from spanloom_langgraph._flow import bubble_up, status_of
 from spanloom_langgraph._resume import Place
 from spanloom_langgraph._runs import GraphScope, RunScope, run_of
 from spanloom_langgraph._writes import read
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spanloom_langgraph._runs import Runs
 
 _CARRIED: Final = "_spanloom_carried"  # on the loop, which LangGraph makes and drops with the run
@@ -134,15 +136,25 @@ class Loop:
         step: int = task.config["metadata"]["langgraph_step"]
         scope.run.edges.wrote(step, task.path, None, read(task.writes))
 
-    def begin_put_writes(self, loop: Any, *args: Any, **kwargs: Any) -> Begun | None:
-        """`SyncPregelLoop.put_writes`; called back by a worker thread it has no context."""
-        if current_scope() is not None:
-            return None
-        way = getattr(loop, _CARRIED, None)
-        return Begun(way.attached(), (loop, *args), kwargs) if isinstance(way, Carried) else None
-
 
 def _running() -> GraphScope | None:
     """The scope of the run whose loop calls: the current one, as a loop runs in its run's own frame."""
     scope: Scope | None = current_scope()
     return scope if isinstance(scope, GraphScope) and scope.run is not None else None
+
+
+def at_home(put_writes: Callable[..., Any]) -> Callable[..., Any]:
+    """`SyncPregelLoop.put_writes`, which has no context when a worker thread calls it back: it gets its run's."""
+
+    def shell(loop: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            way = None if current_scope() is not None else getattr(loop, _CARRIED, None)
+            if not isinstance(way, Carried):
+                return put_writes(loop, *args, **kwargs)
+            with way.attached():
+                return put_writes(loop, *args, **kwargs)
+        except BaseException as exc:
+            hide_frame(exc)
+            raise
+
+    return shell

@@ -115,14 +115,12 @@ class NodeScope(GraphScope):
         if decision.next:
             found[names.LANGGRAPH_NEXT] = decision.next
         elif within.graph.is_state_graph and not decision.sends and task.path[-1] is not True:
-            found[names.LANGGRAPH_NEXT] = [END]
+            found[names.LANGGRAPH_NEXT] = (END,)
         capture = self._telemetry.capture
-        if decision.update:
-            found[names.STATE_CHANGED_KEYS] = [
-                capture.name(key) for key in {channel: 0 for channel, _ in decision.update}
-            ]
+        if decision.keys:
+            found[names.STATE_CHANGED_KEYS] = tuple([capture.name(key) for key in decision.keys])
         if capture.io or capture.state:
-            output_texts(task, decision, self.result, capture, found)
+            found.update(output_texts(task, decision, within.graph, self.result, capture))
 
     def finish(self) -> None:
         """As `Scope.finish`; of the task nothing is kept, as a background task keeps its context and so this scope."""
@@ -196,6 +194,6 @@ def _start_told(above: GraphScope, task: Any) -> Callable[[object], None]:
             if decision.sends:
                 run.found[names.LANGGRAPH_SEND] = decision.sends
             if decision.next or not decision.sends:
-                run.found[names.LANGGRAPH_NEXT] = decision.next or [END]
+                run.found[names.LANGGRAPH_NEXT] = decision.next or (END,)
 
     return told

@@ -16,6 +16,7 @@ from spanloom_langgraph._flow import bubble_up, status_of
 from spanloom_langgraph._others import say_once
 from spanloom_langgraph._resume import Stopped, with_context
 from spanloom_langgraph._shape import GraphFacts
+from spanloom_langgraph._values import plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,7 +91,7 @@ class RunScope(GraphScope):
             return {}
         found = run.describe()
         if self.shows_values and run.result is not None:
-            text = self._telemetry.capture.json(run.result)
+            text = self._telemetry.capture.json(plain(run.result))
             if text is not None:
                 return {**found, names.OUTPUT: text}
         return found
@@ -173,7 +174,7 @@ class Runs:
         if scope.recording and capture.io:
             scope.shows_values = True
             with guarded("langgraph.input", "a run's input"):  # the span is open: what fails here must not lose it
-                text = capture.json(shown(args[0] if args else kwargs.get("input")))
+                text = capture.json(plain(shown(args[0] if args else kwargs.get("input"))))
                 if text is not None:
                     scope.span.set_attribute(names.INPUT, text)
         carries = self.telemetry.config.langgraph_checkpoint_context and isinstance(config or {}, dict)

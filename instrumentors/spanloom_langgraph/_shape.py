@@ -27,6 +27,7 @@ _HANDLER: Final = "__error_handler__"  # StateGraph.add_node(error_handler=...)
 _NODES: Final = 256  # told of a graph's shape
 _EDGES: Final = 512
 _DEPTH: Final = 4  # of graphs in graphs
+_REPLACED: Final = frozenset({"LastValue", "LastValueAfterFinish", "EphemeralValue", "UntrackedValue", "AnyValue"})
 _TASKS: Final = 1024  # names of a graph's nodes and tasks remembered
 
 Attributes = dict[str, "AttributeValue"]
@@ -59,6 +60,7 @@ class GraphFacts:
         is_state_graph: its edges are known, so a node that chooses no successor goes to the end.
         chooses_start: the first node is chosen by a function.
         with_handler: names of the nodes whose errors another node handles.
+        replaced: the keys of the state that a write replaces; what is written to others a reducer gathers.
     """
 
     __slots__ = (
@@ -69,6 +71,7 @@ class GraphFacts:
         "_shape",
         "chooses_start",
         "is_state_graph",
+        "replaced",
         "start",
         "with_handler",
     )
@@ -83,6 +86,8 @@ class GraphFacts:
         self.is_state_graph = builder is not None
         self.chooses_start = START in getattr(builder, "branches", ())
         self.with_handler = frozenset[str](getattr(graph, "node_error_handler_map", None) or ())  # since LangGraph 1.2
+        channels = cast("Mapping[str, Any]", getattr(graph, "channels", None) or {})
+        self.replaced = frozenset(key for key, channel in channels.items() if type(channel).__name__ in _REPLACED)
         self.start = self.as_node(None)
 
     def as_node(self, node: str | None) -> Start:

@@ -10,12 +10,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from spanloom.instrument import guarded, names, updates
-from spanloom_langgraph._writes import RETURN, returned
+from spanloom_langgraph._values import plain
+from spanloom_langgraph._writes import RETURN, returned, update
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
     from spanloom.instrument import Capture
+    from spanloom_langgraph._shape import GraphFacts
     from spanloom_langgraph._writes import Decision
 
 _PUSH: Final = "__pregel_push"
@@ -33,28 +35,29 @@ def input_text(task: Any, capture: Capture) -> str | None:
     if task.path[-1] is True:  # a functional task: (args, kwargs)
         args, kwargs = value
         value = {"args": list(args), **({"kwargs": kwargs} if kwargs else {})}
-    return capture.json(value)
+    return capture.json(plain(value))
 
 
 def output_texts(
-    task: Any, decision: Decision, result: Any, capture: Capture, found: dict[str, AttributeValue]
-) -> None:
-    """Put the result of a functional task, or the update of a node, into `found`."""
+    task: Any, decision: Decision, graph: GraphFacts, result: Any, capture: Capture
+) -> dict[str, AttributeValue]:
+    """The result of a functional task, or the update of a node.
+
+    Of a key whose values a reducer gathers, what was there before is not repeated: that was recorded when it came.
+    """
+    written = update(task.writes, decision)
     policy = _processor(task, "process_outputs")
     if policy is not None:
-        text = _processed(policy, dict(decision.update) if result is None else result, capture)
-        if text is not None:
-            found[names.OUTPUT] = text
-        return
+        output = _processed(policy, dict(written) if result is None else result, capture)
+        return {} if output is None else {names.OUTPUT: output}
+    found: dict[str, str | None] = {}
     if capture.io and any(channel == RETURN for channel, _ in task.writes):
-        text = capture.json(returned(task.writes))
-        if text is not None:
-            found[names.OUTPUT] = text
-    if capture.state and decision.update:
+        found[names.OUTPUT] = capture.json(plain(returned(task.writes)))
+    if capture.state and written:
         before: Any = None if _processor(task, "process_inputs") is not None else task.input
-        text = updates(before, decision.update, capture)
-        if text is not None:
-            found[names.STATE_CHANGES] = text
+        shown = [(key, plain(value), key in graph.replaced) for key, value in written]
+        found[names.STATE_CHANGES] = updates(before, shown, capture)
+    return {key: text for key, text in found.items() if text is not None}
 
 
 def _processor(task: Any, name: str) -> Any:

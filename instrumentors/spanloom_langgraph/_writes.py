@@ -7,10 +7,11 @@ After a task has run, `task.writes` holds its state update and its routing as pa
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
 SENDS: Final = "__pregel_tasks"
 RETURN: Final = "__return__"
@@ -26,37 +27,48 @@ class Decision(NamedTuple):
     Attributes:
         next: nodes that were chosen or waited for, without repetitions, in order.
         sends: the node of each `Send`, in order.
-        update: channel and value of each write to the state, in order.
+        keys: the keys of the state that it wrote, without repetitions, in order.
         edges: the channels that trigger successors, without repetitions.
     """
 
-    next: list[str]
+    next: tuple[str, ...]
     sends: list[str]
-    update: list[tuple[str, Any]]
-    edges: list[str]
+    keys: tuple[str, ...]
+    edges: tuple[str, ...]
 
 
-def read(writes: Iterable[tuple[str, Any]]) -> Decision:
+class _Routes(NamedTuple):
+    next: tuple[str, ...]
+    keys: tuple[str, ...]
+    edges: tuple[str, ...]
+    sends: bool
+
+
+def read(writes: Sequence[tuple[str, Any]]) -> Decision:
     """Sort the writes of a task (`PregelExecutableTask.writes`)."""
-    decision = Decision([], [], [], [])
-    chosen, sends, update, edges = decision
-    for channel, value in writes:
+    routes = _routes(tuple([channel for channel, _ in writes]))
+    sends = [getattr(value, "node", "") for channel, value in writes if channel == SENDS] if routes.sends else []
+    return Decision(routes.next, sends, routes.keys, routes.edges)
+
+
+@lru_cache(maxsize=1024)  # a program has few, and each node writes the same again and again
+def _routes(channels: tuple[str, ...]) -> _Routes:
+    chosen: dict[str, None] = {}
+    keys: dict[str, None] = {}
+    edges: dict[str, None] = {}
+    for channel in channels:
         if channel.startswith(_BRANCH):
-            target = channel[len(_BRANCH) :]
+            edges[channel] = chosen[channel[len(_BRANCH) :]] = None
         elif channel.startswith(_JOIN):
-            target = channel.rpartition(":")[2]
-        elif channel == SENDS:
-            sends.append(getattr(value, "node", ""))
-            continue
-        else:
-            if not channel.startswith(_INTERNAL) or channel == _ROOT:
-                update.append((channel, value))
-            continue
-        if channel not in edges:  # a router may name a target twice
-            edges.append(channel)
-            if target not in chosen:
-                chosen.append(target)
-    return decision
+            edges[channel] = chosen[channel.rpartition(":")[2]] = None
+        elif not channel.startswith(_INTERNAL) or channel == _ROOT:
+            keys[channel] = None
+    return _Routes(tuple(chosen), tuple(keys), tuple(edges), SENDS in channels)
+
+
+def update(writes: Iterable[tuple[str, Any]], decision: Decision) -> list[tuple[str, Any]]:
+    """Key and value of each write to the state, in order."""
+    return [(channel, value) for channel, value in writes if channel in decision.keys]
 
 
 def returned(writes: Iterable[tuple[str, Any]]) -> Any:

@@ -13,20 +13,59 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from spanloom.call import Call, current
     from spanloom.config import Config
+    from spanloom.manual import agent, chat, embeddings, node, rerank, retrieval, tool, workflow
     from spanloom.processor import SpanloomProcessor
+    from spanloom.scores import evaluation, feedback
     from spanloom.sdk import flush, init, shutdown
+    from spanloom.sessions import session, session_from_baggage
     from spanloom.version import VERSION as __version__  # noqa: N811  the name that everybody expects
 
-__all__ = ["Config", "SpanloomProcessor", "__version__", "flush", "init", "shutdown"]
+__all__ = [
+    "Call",
+    "Config",
+    "SpanloomProcessor",
+    "__version__",
+    "agent",
+    "chat",
+    "current",
+    "embeddings",
+    "evaluation",
+    "feedback",
+    "flush",
+    "init",
+    "node",
+    "rerank",
+    "retrieval",
+    "session",
+    "session_from_baggage",
+    "shutdown",
+    "tool",
+    "workflow",
+]
 
 _HOMES: Final = {
+    "Call": ("spanloom.call", "Call"),
     "Config": ("spanloom.config", "Config"),
     "SpanloomProcessor": ("spanloom.processor", "SpanloomProcessor"),
     "__version__": ("spanloom.version", "VERSION"),
+    "agent": ("spanloom.manual", "agent"),
+    "chat": ("spanloom.manual", "chat"),
+    "current": ("spanloom.call", "current"),
+    "embeddings": ("spanloom.manual", "embeddings"),
+    "evaluation": ("spanloom.scores", "evaluation"),
+    "feedback": ("spanloom.scores", "feedback"),
     "flush": ("spanloom.sdk", "flush"),
     "init": ("spanloom.sdk", "init"),
+    "node": ("spanloom.manual", "node"),
+    "rerank": ("spanloom.manual", "rerank"),
+    "retrieval": ("spanloom.manual", "retrieval"),
+    "session": ("spanloom.sessions", "session"),
+    "session_from_baggage": ("spanloom.sessions", "session_from_baggage"),
     "shutdown": ("spanloom.sdk", "shutdown"),
+    "tool": ("spanloom.manual", "tool"),
+    "workflow": ("spanloom.manual", "workflow"),
 }
 
 

@@ -27,6 +27,8 @@ DRAFT_NAMES: Final = "SPANLOOM_DRAFT_NAMES"
 POCKETFLOW_PHASES: Final = "SPANLOOM_POCKETFLOW_PHASES"
 POCKETFLOW_MODULES: Final = "SPANLOOM_POCKETFLOW_MODULES"
 LANGGRAPH_CHECKPOINT_CONTEXT: Final = "SPANLOOM_LANGGRAPH_CHECKPOINT_CONTEXT"
+COST: Final = "SPANLOOM_COST"
+PRICES: Final = "SPANLOOM_PRICES"
 JSONL_DIR: Final = "SPANLOOM_JSONL_DIR"
 
 DEFAULT_DIRECTORY: Final = ".spanloom"
@@ -61,6 +63,8 @@ class Config:
         pocketflow_modules: import names under which PocketFlow (or a copy of it) is patched.
         langgraph_checkpoint_context: keep the span's context (`traceparent`) in the metadata of LangGraph's
             checkpoints, so that a resume in another process is linked to the interrupted run.
+        cost: record what model calls have cost (`spanloom.cost`).
+        prices: the path of a JSON file with prices of one's own.
     """
 
     content: bool = False
@@ -74,6 +78,8 @@ class Config:
     pocketflow_phases: frozenset[str] = PHASES
     pocketflow_modules: tuple[str, ...] = ("pocketflow",)
     langgraph_checkpoint_context: bool = False
+    cost: bool = False
+    prices: str | None = None
 
     def captures(self, kind: str) -> bool:
         """Whether values of `kind` (of `CAPTURE_KINDS`) are recorded."""
@@ -124,6 +130,8 @@ class _Reader:
             pocketflow_phases=self._names(POCKETFLOW_PHASES, PHASES, default.pocketflow_phases),
             pocketflow_modules=self._modules(POCKETFLOW_MODULES, default.pocketflow_modules),
             langgraph_checkpoint_context=self._flag(LANGGRAPH_CHECKPOINT_CONTEXT, default.langgraph_checkpoint_context),
+            cost=self._flag(COST, default.cost),
+            prices=self._get(PRICES) or default.prices,
         )
 
     def _get(self, name: str) -> str:

@@ -25,7 +25,7 @@ def unseen(function: F) -> F:
     Args:
         function: made for this one use; its code gets the name of a file that does not exist.
     """
-    function.__code__ = function.__code__.replace(co_filename=UNSEEN)  # type: ignore[attr-defined]
+    function.__code__ = function.__code__.replace(co_filename=UNSEEN)
     return function
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
@@ -13,7 +14,7 @@ from spanloom.messages import messages_text, parts_text, tools_text
 from spanloom.span import Scope, current_scope
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from opentelemetry.util.types import AttributeValue
     from typing_extensions import Self
@@ -82,6 +83,7 @@ class Inference(Scope):
     system_instructions: Sequence[Part] | None = None
     tool_definitions: Sequence[Part] | None = None
     _time_to_first_chunk: float | None = None
+    _asked: Mapping[str, AttributeValue] = MappingProxyType({})
     _started = 0.0
     _inner: Inference | None = None
     _inner_usage = UNKNOWN
@@ -111,6 +113,7 @@ class Inference(Scope):
     def start(self, operation: Operation) -> Self:
         """Open the span, in any case."""
         self._started = perf_counter()
+        self._asked = operation.attributes
         self.open(operation.span_name, operation.attributes, kind=SpanKind.CLIENT)
         if self.recording:
             self.announced = interop.announcement()
@@ -128,9 +131,10 @@ class Inference(Scope):
             kind: `error.type`, the provider's code.
             message: what the provider says, which is recorded as an exception's message would be.
         """
-        self.failure = kind
+        capture = self._telemetry.capture
+        self.failure = kind = capture.name(kind)
         self._outcome = {names.ERROR_TYPE: kind}
-        told = self._telemetry.capture.message(RuntimeError(message)) if message else None
+        told = capture.message(RuntimeError(message)) if message else None
         self.span.set_status(Status(StatusCode.ERROR, f"{kind}: {told}" if told else kind))
 
     def first_chunk(self) -> None:
@@ -168,6 +172,10 @@ class Inference(Scope):
             found[names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = self._time_to_first_chunk
         if names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK in found:
             found[names.GEN_AI_REQUEST_STREAM] = True
+        if self._telemetry.config.cost:
+            from spanloom.cost import cost_of
+
+            found.update(cost_of({**self._asked, **found}, self._telemetry.config))
         if self._telemetry.capture.messages:
             found.update(self._content())
         return found

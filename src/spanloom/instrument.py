@@ -96,23 +96,29 @@ class Patches:
 
     def before(self, owner: type, name: str, watch: Callable[..., None], lost: str) -> None:
         """Have `watch` called with the arguments of each call of a plain method, in a fraction of what `wrap` costs."""
-        original: Any = owner.__dict__[name]
-        called = as_method(original)
         switch, site = self._switch, f"before {name}"
 
-        def shell(*args: Any, **kwargs: Any) -> Any:
-            if switch.on:
+        def made(called: Callable[..., Any]) -> Callable[..., Any]:
+            def shell(*args: Any, **kwargs: Any) -> Any:
+                if switch.on:
+                    try:
+                        watch(*args, **kwargs)
+                    except Exception as exc:
+                        swallow(site, lost, exc)
                 try:
-                    watch(*args, **kwargs)
-                except Exception as exc:
-                    swallow(site, lost, exc)
-            try:
-                return called(*args, **kwargs)
-            except BaseException as exc:
-                hide_frame(exc)
-                raise
+                    return called(*args, **kwargs)
+                except BaseException as exc:
+                    hide_frame(exc)
+                    raise
 
-        shell = functools.wraps(original)(unseen(shell))
+            return shell
+
+        self.replace(owner, name, made)
+
+    def replace(self, owner: type, name: str, make: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Put what `make(original)` returns, a function made for this, in the place of a plain method."""
+        original: Any = owner.__dict__[name]
+        shell = functools.wraps(original)(unseen(make(as_method(original))))
         self._done.append((owner, name, original, shell))
         setattr(owner, name, shell)
 

@@ -43,6 +43,7 @@ _BOUNDED_ATTRIBUTES: Final = frozenset({"_dict", "maxlen", "dropped", "max_value
 _SOMETIMES: Final = frozenset({"_extended_attributes", "_record_end_metrics", "_instrumentation_info"})
 _BOUNDED_LIST: Final = frozenset({"dropped", "_dq", "_lock"})
 _SCALARS: Final = frozenset({str, int, bool, float})
+_ROWS: Final = frozenset({tuple, list})
 _ROOM: Final = 128  # attributes; a tracer that allows fewer is used as it is
 _SAMPLED: Final = 1
 _Lock = threading.Lock
@@ -180,7 +181,7 @@ class _Shape:
             if len(attributes) > _ROOM:
                 return None
             for key, value in attributes.items():
-                if type(value) not in _SCALARS and not _is_row_of_texts(value):
+                if type(value) not in _SCALARS and not (type(value) is tuple and _all_text(value)):  # pyright: ignore[reportUnknownArgumentType]
                     return None
                 kept[key] = value
         linked = self._linked(links) if links else self._nothing
@@ -236,7 +237,7 @@ class _Shape:
         )
 
 
-def _reach(depth: int = 6) -> None:
+def _reach(depth: int = 5) -> None:
     """Go as deep into Python's stack as the end of a span will.
 
     Where a recursion has used up the stack, a span must fail to start: one that starts and cannot end stays open.
@@ -245,17 +246,12 @@ def _reach(depth: int = 6) -> None:
         _reach(depth - 1)
 
 
-def _is_row_of_texts(value: Any) -> bool:
-    """Whether the SDK would keep this sequence as it is (a session's tags are one, on every span)."""
-    return type(value) is tuple and all(type(one) is str for one in cast("tuple[object, ...]", value))
-
-
 def _expect(found: set[str], known: set[str] | frozenset[str]) -> None:
     if found != known:
         raise ValueError(f"other fields than known: {sorted(found ^ known)}")
 
 
-def _all_text(values: list[Any]) -> bool:
+def _all_text(values: Sequence[Any]) -> bool:
     for value in values:  # noqa: SIM110  a generator expression costs twice as much, and every node comes here
         if type(value) is not str:
             return False
@@ -285,8 +281,8 @@ def _lean_class(base: type[Any]) -> type[Any]:
             for key, value in attributes.items():
                 if type(value) in _SCALARS:
                     clean[key] = value
-                elif type(value) is list and _all_text(value):  # pyright: ignore[reportUnknownArgumentType]
-                    clean[key] = tuple(value)  # pyright: ignore[reportUnknownArgumentType]
+                elif type(value) in _ROWS and _all_text(value):
+                    clean[key] = tuple(value)
                 else:
                     sdk_span.set_attributes(self, attributes)
                     return

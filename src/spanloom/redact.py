@@ -90,6 +90,11 @@ def _card(match: re.Match[str]) -> str:
     return MARK if _luhn(digits) or (len(digits) == 19 and _luhn(digits[:16])) else match[0]
 
 
+_KNOWN: Final = 512  # clean texts remembered
+_SHORTEST: Final = 32  # shorter ones are looked through as fast
+_LONGEST_KNOWN: Final = 4096
+
+
 class Redactor:
     """What `config` says about secrets, ready to apply.
 
@@ -98,12 +103,13 @@ class Redactor:
         keys: what became of short keys of mappings: their JSON text, and whether they name a credential.
     """
 
-    __slots__ = ("_built_in", "_callable", "_patterns", "keys", "own")
+    __slots__ = ("_built_in", "_callable", "_clean", "_patterns", "keys", "own")
 
     def __init__(self, config: Config) -> None:
         self._built_in = config.redact
         self._patterns = config.redact_patterns
         self._callable: Callable[[str], str] | None = config.redactor
+        self._clean: set[str] = set()
         self.keys: dict[str, tuple[str, bool]] = {}
         self.own = bool(self._patterns) or self._callable is not None
 
@@ -118,6 +124,10 @@ class Redactor:
             Exception: whatever the user's callable raised; the caller must then drop the value.
             TypeError: the user's callable returned something other than a string.
         """
+        # The same texts come again and again (a conversation's history at each turn); what was clean still is.
+        if text in self._clean:
+            return text
+        given = text
         if self._built_in and len(text) > 4:
             for char, family in _FAMILIES:
                 if char in text:
@@ -132,4 +142,8 @@ class Redactor:
             text = self._callable(text)
             if type(text) is not str:
                 raise TypeError(f"the redactor returned {type(text).__name__}, not str")
+        elif text == given and _SHORTEST < len(text) <= _LONGEST_KNOWN:
+            if len(self._clean) >= _KNOWN:
+                self._clean.clear()
+            self._clean.add(text)
         return text

@@ -283,13 +283,17 @@ class Carried:
 
     A context manager per use: `with carried.attached(): ...`. Unlike `Scope.enter` it may be used by several threads
     at once, and after the scope has ended.
+
+    Args:
+        scope: one that has been entered, as it is current inside; None: what is current here.
     """
 
     __slots__ = ("context", "scope")
 
-    def __init__(self) -> None:
-        self.context = _get_context()
-        self.scope = _current.get()
+    def __init__(self, scope: Scope | None = None) -> None:
+        made = None if scope is None else scope._made  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  its own
+        self.context = _get_context() if made is None else made
+        self.scope = _current.get() if scope is None else scope
 
     def attached(self) -> Attached:
         """Current within the block."""
@@ -304,11 +308,12 @@ class Attached:
     def __init__(self, carried: Carried) -> None:
         self._carried = carried
 
-    def __enter__(self) -> None:
+    def __enter__(self) -> object:
         self._token = _attach(self._carried.context)
         self._scope_token = _current.set(self._carried.scope)
+        return None
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: object = None, exc: BaseException | None = None, trace: object = None) -> None:
         try:
             _current.reset(self._scope_token)
             _detach(self._token)

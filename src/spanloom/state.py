@@ -174,22 +174,22 @@ class Snapshot:
         return cut(clean(text), KEY_BYTES) if self._capture is None else self._capture.name(text)
 
 
-def updates(before: object, written: Iterable[tuple[str, Any]], capture: Capture) -> str | None:
+def updates(before: object, written: Iterable[tuple[str, Any, bool]], capture: Capture) -> str | None:
     """JSON text `{"changed": {key: {"before": v, "update": v}}}`, bounded, for a framework that reports its writes.
 
     Args:
         before: the state that the writer was given; read as `Snapshot` reads it. A key it lacks has no `before`.
-        written: key and value of each write, in order; how they become the new state is the framework's business.
+        written: key and value of each write, in order, and whether to tell what was there before; how they become the
+            new state is the framework's business.
         capture: turns values into text.
     """
     had = _items(before) or {}
     report = _Report(capture.limit)
-    for key, value in written:
+    for key, value, tells_before in written:
         text = _LEFT_OUT if report.full else capture.field(key, value, _VALUE_BYTES) or "null"
-        old = capture.field(key, had[key], _VALUE_BYTES) if key in had and not report.full else None
-        report.add(
-            "changed", capture.name(key), f'{{"before":{old},"update":{text}}}' if old else f'{{"update":{text}}}'
-        )
+        old = capture.field(key, had[key], _VALUE_BYTES) if tells_before and key in had and not report.full else None
+        entry = f'{{"before":{old},"update":{text}}}' if old else f'{{"update":{text}}}'
+        report.add("changed", capture.name(key), entry)
     return report.text()
 
 

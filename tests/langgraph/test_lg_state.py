@@ -71,14 +71,12 @@ def test_values_with_content(content, order, way):
             "spanloom.state.changes": {
                 "changed": {
                     "item": {"before": "?", "update": "tea"},
-                    "notes": {"before": ["asked"], "update": ["first"]},
+                    "notes": {"update": ["first"]},
                 }
             }
         },
         "run_step none": {},
-        "run_step two": {
-            "spanloom.state.changes": {"changed": {"notes": {"before": ["asked", "first"], "update": ["second"]}}}
-        },
+        "run_step two": {"spanloom.state.changes": {"changed": {"notes": {"update": ["second"]}}}},
     }
 
 
@@ -151,7 +149,7 @@ def test_results_of_graphs_below(content, build, way):
     )
     way.invoke(outer, {"x": []})
     sub, called = sorted(content.named("invoke_workflow Inner"), key=lambda span: span.start_time)
-    assert of(sub) == {"spanloom.state.changes": {"changed": {"x": {"before": [], "update": ["a"]}}}}
+    assert of(sub) == {"spanloom.state.changes": {"changed": {"x": {"update": ["a"]}}}}
     assert of(called) == {"spanloom.input": {"x": [1]}, "spanloom.output": {"x": [1, "a"]}}
 
 
@@ -188,7 +186,7 @@ def test_states_that_are_objects(content, build, way, state):
             "spanloom.state.changes": {
                 "changed": {
                     "item": {"before": "tea!", "update": "two"},
-                    "notes": {"before": [], "update": ["tea!"]},
+                    "notes": {"update": ["tea!"]},
                 }
             }
         },

@@ -150,7 +150,10 @@ def test_otlp_is_the_exporter_of_the_protocol(install, monkeypatch, protocol, na
         ({"exporters": "nothing"}, r"no traces exporter 'nothing'; installed: .*jsonl"),
         ({"exporters": [3]}, "exporters: 3 is neither the name of an exporter nor a SpanExporter"),
         ({"exporters": "broken"}, "'broken' cannot be made: no such host"),
-        ({"capture": ["io", "everything"]}, "capture: everything unknown; accepted: io, messages, params, state, tools"),
+        (
+            {"capture": ["io", "everything"]},
+            "capture: everything unknown; accepted: io, messages, params, state, tools",
+        ),
         ({"max_value_bytes": 10}, "max_value_bytes=10: give 256 bytes or more"),
         ({"redact_patterns": ["("]}, r"redact_patterns: '\(' is not a regular expression"),
         ({"redactor": "x"}, "redactor: 'x' cannot be called"),
