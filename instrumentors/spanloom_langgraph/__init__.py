@@ -27,9 +27,9 @@ _DEPENDENCIES: Final = ("langchain-core >= 0.3.29",)
 class LangGraphInstrumentor(GatedInstrumentor):
     """Traces LangGraph, and the models, tools, retrievers and embeddings of LangChain's core.
 
-    `instrument(tracer_provider=None, config=None)` wraps functions of the frameworks' own modules and classes, now
-    where these are imported and else when they are; graphs, models and tools may exist already. `uninstrument()`
-    restores them. The package `langchain` is not needed.
+    `instrument(tracer_provider=None, meter_provider=None, config=None)` wraps functions of the frameworks' own modules
+    and classes, now where these are imported and else when they are; graphs, models and tools may exist already.
+    `uninstrument()` restores them. The package `langchain` is not needed.
     """
 
     _patches: Patches | None = None
@@ -39,7 +39,12 @@ class LangGraphInstrumentor(GatedInstrumentor):
         return _DEPENDENCIES
 
     def _instrument(self, **kwargs: Any) -> None:
-        telemetry = Telemetry.create(__name__, kwargs.get("tracer_provider"), kwargs.get("config"))
+        telemetry = Telemetry.create(
+            __name__,
+            kwargs.get("tracer_provider"),
+            kwargs.get("config"),
+            meter_provider=kwargs.get("meter_provider"),
+        )
         patches = self._patches = Patches()
 
         def once(patch: Callable[[ModuleType, Telemetry, Patches], None]) -> Callable[[ModuleType], None]:

@@ -28,8 +28,9 @@ _DEPENDENCIES: Final = ("pocketflow >= 0.0.1",)
 class PocketFlowInstrumentor(GatedInstrumentor):
     """Traces PocketFlow (0.0.1 and later), or a copy of its source under another import name.
 
-    `instrument(tracer_provider=None, config=None)` wraps PocketFlow's own methods on their classes, now if
-    PocketFlow is imported and else when it is; nodes and flows may exist already. `uninstrument()` restores them.
+    `instrument(tracer_provider=None, meter_provider=None, config=None)` wraps PocketFlow's own methods on their
+    classes, now if PocketFlow is imported and else when it is; nodes and flows may exist already. `uninstrument()`
+    restores them.
     """
 
     _patches: Patches | None = None
@@ -58,7 +59,9 @@ class PocketFlowInstrumentor(GatedInstrumentor):
 
     def _instrument(self, **kwargs: Any) -> None:
         config = kwargs.get("config")
-        telemetry = Telemetry.create(__name__, kwargs.get("tracer_provider"), config)
+        telemetry = Telemetry.create(
+            __name__, kwargs.get("tracer_provider"), config, meter_provider=kwargs.get("meter_provider")
+        )
         patches = self._patches = Patches()
 
         def patch_once(module: ModuleType) -> None:

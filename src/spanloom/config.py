@@ -24,6 +24,7 @@ MAX_VALUE_BYTES: Final = "SPANLOOM_MAX_VALUE_BYTES"
 REDACT: Final = "SPANLOOM_REDACT"
 REDACT_PATTERNS: Final = "SPANLOOM_REDACT_PATTERNS"
 DRAFT_NAMES: Final = "SPANLOOM_DRAFT_NAMES"
+METRIC_NAMES: Final = "SPANLOOM_METRIC_NAMES"
 POCKETFLOW_PHASES: Final = "SPANLOOM_POCKETFLOW_PHASES"
 POCKETFLOW_MODULES: Final = "SPANLOOM_POCKETFLOW_MODULES"
 LANGGRAPH_CHECKPOINT_CONTEXT: Final = "SPANLOOM_LANGGRAPH_CHECKPOINT_CONTEXT"
@@ -33,6 +34,8 @@ JSONL_DIR: Final = "SPANLOOM_JSONL_DIR"
 
 DEFAULT_DIRECTORY: Final = ".spanloom"
 CAPTURE_KINDS: Final = frozenset({"messages", "tools", "io", "state", "params"})
+LEGACY: Final = "legacy"
+MAIN: Final = "main"
 PHASES: Final = frozenset({"prep", "exec", "post"})
 MIN_VALUE_BYTES: Final = 256
 
@@ -59,6 +62,7 @@ class Config:
         redact_patterns: further regular expressions; each match is replaced.
         redactor: a callable `str -> str` applied last; if it raises, the value is dropped.
         draft_names: write names that are still drafts of the GenAI conventions (`gen_ai.step.name`).
+        metric_names: `legacy` (what the official Python packages emit) or `main` (the conventions' newer names).
         pocketflow_phases: which PocketFlow phases get spans, of `PHASES`.
         pocketflow_modules: import names under which PocketFlow (or a copy of it) is patched.
         langgraph_checkpoint_context: keep the span's context (`traceparent`) in the metadata of LangGraph's
@@ -75,6 +79,7 @@ class Config:
     redact_patterns: tuple[re.Pattern[str], ...] = ()
     redactor: Callable[[str], str] | None = None
     draft_names: bool = True
+    metric_names: str = LEGACY
     pocketflow_phases: frozenset[str] = PHASES
     pocketflow_modules: tuple[str, ...] = ("pocketflow",)
     langgraph_checkpoint_context: bool = False
@@ -127,6 +132,7 @@ class _Reader:
             redact=self._flag(REDACT, default.redact),
             redact_patterns=patterns,
             draft_names=self._flag(DRAFT_NAMES, default.draft_names),
+            metric_names=self._one_of(METRIC_NAMES, (LEGACY, MAIN), default.metric_names),
             pocketflow_phases=self._names(POCKETFLOW_PHASES, PHASES, default.pocketflow_phases),
             pocketflow_modules=self._modules(POCKETFLOW_MODULES, default.pocketflow_modules),
             langgraph_checkpoint_context=self._flag(LANGGRAPH_CHECKPOINT_CONTEXT, default.langgraph_checkpoint_context),
@@ -161,6 +167,14 @@ class _Reader:
             return False
         if text:
             reject(name, text, "true, false", str(default).lower())
+        return default
+
+    def _one_of(self, name: str, allowed: tuple[str, ...], default: str) -> str:
+        text = self._get(name).lower()
+        if text in allowed:
+            return text
+        if text:
+            reject(name, text, ", ".join(allowed), default)
         return default
 
     def _bytes(self, name: str, default: int) -> int:

@@ -173,8 +173,8 @@ class GatedInstrumentor(BaseInstrumentor):
         """Switch on, once; a second call does nothing.
 
         Args:
-            **kwargs: `tracer_provider` (default: the global one), `config` (a `spanloom.config.Config`, default:
-                the process's), and what the loader passes.
+            **kwargs: `tracer_provider`, `meter_provider` (default: the global ones), `config` (a
+                `spanloom.config.Config`, default: the process's), and what the loader passes.
 
         Raises:
             DependencyConflictError: under the auto-instrumentation loader, which logs it and goes on.

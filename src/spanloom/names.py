@@ -1,4 +1,4 @@
-"""Every attribute, event and span name that spanloom writes, once.
+"""Every attribute, event, metric and span name that spanloom writes, once.
 
 GenAI names follow `open-telemetry/semantic-conventions-genai`, read at commit fe5608e (3 Aug 2026) with the
 later changes up to 9 Oct 2026; the constants inside `opentelemetry.semconv` are frozen and deprecated there.
@@ -39,6 +39,8 @@ GEN_AI_USAGE_OUTPUT_TOKENS: Final = "gen_ai.usage.output_tokens"
 GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.usage.cache_read.input_tokens"
 GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS: Final = "gen_ai.usage.cache_write.input_tokens"
 GEN_AI_USAGE_REASONING_OUTPUT_TOKENS: Final = "gen_ai.usage.reasoning.output_tokens"
+GEN_AI_TOKEN_TYPE: Final = "gen_ai.token.type"  # on metrics of the older names only: "input" | "output"
+GEN_AI_TOKEN_MODALITY: Final = "gen_ai.token.modality"  # on metrics of the newer names only
 GEN_AI_INPUT_MESSAGES: Final = "gen_ai.input.messages"
 GEN_AI_OUTPUT_MESSAGES: Final = "gen_ai.output.messages"
 GEN_AI_SYSTEM_INSTRUCTIONS: Final = "gen_ai.system_instructions"
@@ -63,6 +65,24 @@ GEN_AI_EVALUATION_SCORE_LABEL: Final = "gen_ai.evaluation.score.label"
 GEN_AI_EVALUATION_EXPLANATION: Final = "gen_ai.evaluation.explanation"
 # Draft (semantic-conventions-genai PR 188); written only while `Config.draft_names` is on.
 GEN_AI_STEP_NAME: Final = "gen_ai.step.name"
+
+# --- Metrics of the conventions ------------------------------------------------------------------------------
+METRIC_OPERATION_DURATION: Final = "gen_ai.client.operation.duration"
+METRIC_TOKEN_USAGE: Final = "gen_ai.client.token.usage"
+METRIC_TIME_TO_FIRST_CHUNK: Final = "gen_ai.client.operation.time_to_first_chunk"
+METRIC_WORKFLOW_DURATION: Final = "gen_ai.invoke_workflow.duration"
+METRIC_AGENT_DURATION: Final = "gen_ai.invoke_agent.duration"
+METRIC_TOOL_DURATION: Final = "gen_ai.execute_tool.duration"
+# The conventions' newer names (pull requests 374 and 521), for `SPANLOOM_METRIC_NAMES=main`.
+METRIC_INFERENCE_DURATION: Final = "gen_ai.client.inference.duration"
+METRIC_INFERENCE_TIME_TO_FIRST_CHUNK: Final = "gen_ai.client.inference.time_to_first_chunk"
+METRIC_USAGE_INPUT_TOKENS: Final = "gen_ai.client.inference.usage.input_tokens"
+METRIC_USAGE_OUTPUT_TOKENS: Final = "gen_ai.client.inference.usage.output_tokens"
+METRIC_USAGE_CACHE_READ_INPUT_TOKENS: Final = "gen_ai.client.inference.usage.cache_read.input_tokens"
+METRIC_USAGE_CACHE_WRITE_INPUT_TOKENS: Final = "gen_ai.client.inference.usage.cache_write.input_tokens"
+METRIC_USAGE_REASONING_OUTPUT_TOKENS: Final = "gen_ai.client.inference.usage.reasoning.output_tokens"
+METRIC_INFERENCE_INPUT_TOKENS: Final = "gen_ai.client.inference.operation.input_tokens"
+METRIC_INFERENCE_OUTPUT_TOKENS: Final = "gen_ai.client.inference.operation.output_tokens"
 
 # --- Stable conventions --------------------------------------------------------------------------------------
 ERROR_TYPE: Final = "error.type"
@@ -89,6 +109,7 @@ STATE_CHANGES: Final = "spanloom.state.changes"
 TRUNCATED_BYTES: Final = "spanloom.truncated_bytes"  # the JSONL exporter shortened the span to fit a line
 COST_USD: Final = "spanloom.cost.usd"
 COST_UNKNOWN: Final = "spanloom.cost.unknown"  # true where costs are recorded and the model has no known price
+METRIC_NODE_DURATION: Final = "spanloom.node.duration"
 RETRY_EVENT: Final = "spanloom.retry"  # on the node span, one per failed attempt
 RETRY_DELAY: Final = "spanloom.retry.delay"  # seconds slept before the next attempt
 

@@ -8,7 +8,6 @@ nothing stays open or current whatever happens in between.
 from __future__ import annotations
 
 import time
-import weakref
 from collections import deque
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
@@ -22,6 +21,7 @@ from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from spanloom import names
 from spanloom.carried import OPEN_EMBEDDING, OPEN_INFERENCE, STAMPS
 from spanloom.guard import swallow
+from spanloom.outcomes import CANCELLED, early_end, error_type, holds, way_to
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -32,13 +32,10 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from spanloom.instrument import Telemetry
+    from spanloom.metrics import Measure, Metrics
 
 # Ours besides OpenTelemetry's context: which scope runs. It travels with the same tasks and copied contexts.
 _current: ContextVar[Scope | None] = ContextVar("spanloom_scope", default=None)
-
-CLOSED: Final = "closed"
-CANCELLED: Final = "cancelled"
-EXITED: Final = "exited"
 
 _RAISED: Final = 64  # children that fail in parallel: as many errors can still arrive at their parent
 
@@ -65,8 +62,12 @@ class Scope:
 
     Subclasses describe their span at its end in `describe`. Attributes:
         span: the OpenTelemetry span (a non-recording one where it is not sampled).
-        recording: `span.is_recording()`, asked once, until the span has ended. While False no payload is built.
+        recording: `span.is_recording()`, asked once, until the span has ended, or `unsampled`. While False no payload
+            is built.
         dropped: the sampler did not want the span; what is ours below it is not asked about again.
+        unsampled: the sampler did not want the span, but metrics count it: it is described as if it recorded, less
+            all content.
+        measure: what the metrics are told at the end; None where there are none.
         parent: the scope that was current when this one was entered.
         raised: ways to exceptions of scopes below that already carry the `exception` event; the last ones.
         result: what the call returned, for `describe`.
@@ -84,6 +85,8 @@ class Scope:
     span: Span = trace.INVALID_SPAN
     recording = False
     dropped = False
+    unsampled = False
+    measure: Measure | None = None
     parent: Scope | None = None
     raised: deque[Callable[[], BaseException | None]] | None = None
     result: Any = None
@@ -120,9 +123,19 @@ class Scope:
             self.span = self._telemetry.tracer.start_span(name, None, kind, attributes, links)
             self.recording = self.span.is_recording()
             self.dropped = not self.recording
+            metrics = self._telemetry.metrics
+            if metrics is not None and metrics.on:
+                self._measured_by(metrics, attributes)
         except Exception as exc:
             swallow("span.open", f"the span {name!r}", exc)
         return self
+
+    def _measured_by(self, metrics: Metrics, attributes: Attributes) -> None:
+        self.measure = metrics.begin(self.span, attributes)
+        if self.dropped:  # also without a metric of its own: what lies below it may have one
+            self.recording = self.unsampled = True
+            self.dropped = False
+            self._telemetry = self._telemetry.contentless
 
     def enter(self) -> Self:
         """Make the span current here; undone by `leave` in the same context."""
@@ -145,9 +158,12 @@ class Scope:
     def _context_below(self, context: Context) -> Context | None:
         """The context that is current inside; None where it would be no other one."""
         # An unsampled span below an unsampled span of the same trace adds nothing to the context.
-        if not self.recording and not _adds_context(self.span, context):
+        if (self.recording and not self.unsampled) or _adds_context(self.span, context):
+            made = _with_span(context, self.span)
+        elif self.unsampled:
+            made = Context(context)
+        else:
             return None
-        made = _with_span(context, self.span)
         if self.stamps is not None:
             _put(made, STAMPS, self.stamps)
         if self.announced is not context.get(OPEN_INFERENCE):
@@ -210,6 +226,11 @@ class Scope:
             self.span.end(self._end_time)
         except Exception as error:
             swallow("span.end", "the end of a span", error)
+        if self.measure is not None:
+            try:
+                self.measure.ended(self, attributes or {}, self._end_time)
+            except Exception as error:
+                swallow("span.metrics", "the metrics of a call", error)
         self.raised = self.result = self._entered_from = self._made = None
 
     def returned(self, result: object) -> None:
@@ -241,7 +262,7 @@ class Scope:
     def _fail(self, exc: BaseException) -> None:
         if self.control_flow and isinstance(exc, self.control_flow):
             return
-        status = _early_end(exc)
+        status = early_end(exc)
         if status is not None:
             self._outcome = {names.STATUS: status}
             cause = self._cause() if status is CANCELLED else None
@@ -257,7 +278,7 @@ class Scope:
         parent = self.parent
         while parent is not None and not parent.recording:  # a scope without a span of its own passes it on
             parent = parent.parent
-        if not _holds(self.raised, exc) and not (parent is not None and _holds(parent.raised, exc)):
+        if not holds(self.raised, exc) and not (parent is not None and holds(parent.raised, exc)):
             event: dict[str, AttributeValue] = {names.EXCEPTION_TYPE: kind}
             if message is not None:
                 event[names.EXCEPTION_MESSAGE] = message
@@ -268,7 +289,7 @@ class Scope:
         if parent is not None:
             if parent.raised is None:
                 parent.raised = deque(maxlen=_RAISED)
-            parent.raised.append(_way_to(exc))
+            parent.raised.append(way_to(exc))
 
     def _cause(self) -> str | None:
         """Of a cancellation: what a scope above has failed with (a timeout, say), where it is known by now."""
@@ -361,37 +382,3 @@ def _adds_context(span: Span, context: Context) -> bool:
         return False
     above = trace.get_current_span(context).get_span_context()
     return above.trace_id != mine.trace_id or above.trace_flags != mine.trace_flags
-
-
-def _holds(raised: deque[Callable[[], BaseException | None]] | None, exc: BaseException) -> bool:
-    return raised is not None and any(known() is exc for known in tuple(raised))
-
-
-def _way_to(exc: BaseException) -> Callable[[], BaseException | None]:
-    """Weak where it can be, so that an error the program has handled is not kept alive with all its frames."""
-    try:
-        return weakref.ref(exc)
-    except TypeError:  # Python's own exceptions cannot be held weakly
-        return lambda: exc
-
-
-def _early_end(exc: BaseException) -> str | None:
-    """The `spanloom.status` of an end that is not an error, or None."""
-    if isinstance(exc, Exception):
-        return None
-    if isinstance(exc, GeneratorExit):
-        return CLOSED
-    if isinstance(exc, SystemExit):
-        return EXITED
-    if isinstance(exc, KeyboardInterrupt):
-        return CANCELLED
-    # by name, so that trio's cancellation counts without importing it
-    cancelled = any(kind.__name__ in ("CancelledError", "Cancelled") for kind in type(exc).__mro__)
-    return CANCELLED if cancelled else None
-
-
-def error_type(exc: BaseException) -> str:
-    """`error.type` of an exception: its qualified class name, without `builtins.` (as the official packages)."""
-    kind = type(exc)
-    module = kind.__module__
-    return kind.__qualname__ if module == "builtins" else f"{module}.{kind.__qualname__}"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,7 +15,10 @@ from spanloom.guard import guarded
 from spanloom.lean import lean
 
 if TYPE_CHECKING:
+    from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Tracer, TracerProvider
+
+    from spanloom.metrics import Metrics
 
 
 @dataclass(frozen=True)
@@ -24,17 +29,25 @@ class Telemetry:
         tracer: makes the spans.
         config: the settings.
         capture: turns values into attribute texts as the settings allow.
+        metrics: what measures spans while somebody reads metrics; None where nobody ever can.
     """
 
     tracer: Tracer
     config: Config
     capture: Capture
+    metrics: Metrics | None = None
 
     @classmethod
     def create(
-        cls, name: str, tracer_provider: TracerProvider | None = None, config: Config | None = None
+        cls,
+        name: str,
+        tracer_provider: TracerProvider | None = None,
+        config: Config | None = None,
+        *,
+        meter_provider: MeterProvider | None = None,
     ) -> Telemetry:
         """For the instrumentation scope `name` (the instrumentor's package); defaults are the process's own."""
+        from spanloom.metrics import Metrics
         from spanloom.version import VERSION
 
         settings = config or active()
@@ -44,7 +57,16 @@ class Telemetry:
             with guarded("cost.prices", "what model calls have cost"):
                 prices_of(settings)
         tracer = lean(trace.get_tracer(name, VERSION, tracer_provider))
-        return cls(tracer, settings, Capture(settings))
+        metrics = None
+        with guarded("metrics.create", "the metrics"):
+            metrics = Metrics.create(name, VERSION, meter_provider, settings.metric_names)
+        return cls(tracer, settings, Capture(settings), metrics)
+
+    @functools.cached_property
+    def contentless(self) -> Telemetry:
+        """The same for spans that are only measured: no content, no messages of exceptions, no cost."""
+        config = self.config.replace(content=False, exception_messages=False, cost=False)
+        return dataclasses.replace(self, config=config, capture=Capture(config))
 
 
 class _Own:
@@ -53,36 +75,45 @@ class _Own:
     Attributes:
         provider: given to `use`; None is the process's.
         config: given to `use`; None is the process's.
+        meter_provider: given to `use`; None is the process's.
         made: what `own` has made last, and of which provider.
     """
 
     provider: TracerProvider | None = None
     config: Config | None = None
+    meter_provider: MeterProvider | None = None
     made: tuple[TracerProvider, Telemetry] | None = None
     capture: tuple[Config, Capture] | None = None
 
 
-def use(tracer_provider: TracerProvider | None = None, config: Config | None = None) -> None:
+def use(
+    tracer_provider: TracerProvider | None = None,
+    config: Config | None = None,
+    meter_provider: MeterProvider | None = None,
+) -> None:
     """Where the spans go that the program opens itself (`spanloom.chat(...)` and the like).
 
     Args:
         tracer_provider: for programs that have no global one, and for tests; None: the process's.
         config: None: the process's settings.
+        meter_provider: where their metrics go; None: the process's.
     """
-    _Own.provider, _Own.config = tracer_provider, config
+    _Own.provider, _Own.config, _Own.meter_provider = tracer_provider, config, meter_provider
+    _Own.made = None
 
 
 def own() -> Telemetry | None:
-    """For spans that the program opens itself; None while the process has no provider."""
+    """For spans that the program opens itself; None while the process has no provider of traces or of metrics."""
     provider = _Own.provider or trace.get_tracer_provider()
     settings = _Own.config or active()
     made = _Own.made
     if made is not None and made[0] is provider and made[1].config is settings:
-        return made[1]
-    if isinstance(provider, trace.ProxyTracerProvider):
+        telemetry = made[1]
+    else:
+        telemetry = Telemetry.create("spanloom", provider, settings, meter_provider=_Own.meter_provider)
+        _Own.made = provider, telemetry
+    if isinstance(provider, trace.ProxyTracerProvider) and (telemetry.metrics is None or not telemetry.metrics.on):
         return None
-    telemetry = Telemetry.create("spanloom", provider, settings)
-    _Own.made = provider, telemetry
     return telemetry
 
 
