@@ -162,8 +162,8 @@ class Nodes:
             attributes[names.LANGGRAPH_ERROR_HANDLER_FOR] = failed.name
             links = [Link(failed.span)]
         scope.open(facts.start.span_name, attributes, links=links)
-        if scope.recording and telemetry.capture.io:
-            text = input_text(task, telemetry.capture)
+        if scope.recording and scope.capture.io:
+            text = input_text(task, scope.capture)
             if text is not None:
                 scope.span.set_attribute(names.INPUT, text)
         return Begun(scope, (task, *args), kwargs, scope.returned if telemetry.capture.io else None)

@@ -137,7 +137,7 @@ def patch_retrievers(module: ModuleType, telemetry: Telemetry, patches: Patches)
         operation = genai.retrieval(source and capture.name(source), top_k_of(retriever, kwargs))
         scope = RetrievalScope(telemetry, retriever)
         scope.open(operation.span_name, operation.attributes, kind=SpanKind.CLIENT)
-        if scope.recording and capture.messages:
+        if scope.recording and scope.capture.messages:
             query = args[0] if args else kwargs.get("input")
             text = capture.text(query) if isinstance(query, str) else None
             if text is not None:

@@ -170,7 +170,7 @@ class Runs:
         if is_root:
             attributes = {**attributes, **facts.shape(graph, self.pregel)}
         scope.open(facts.start.span_name, attributes)
-        capture = self.telemetry.capture
+        capture = scope.capture
         if scope.recording and capture.io:
             scope.shows_values = True
             with guarded("langgraph.input", "a run's input"):  # the span is open: what fails here must not lose it
@@ -178,7 +178,7 @@ class Runs:
                 if text is not None:
                     scope.span.set_attribute(names.INPUT, text)
         carries = self.telemetry.config.langgraph_checkpoint_context and isinstance(config or {}, dict)
-        if is_root and scope.recording and carries:
+        if is_root and scope.recording and not scope.unsampled and carries:
             return self._with_context(scope, graph, args, kwargs, config)
         return Begun(scope, (graph, *args))
 

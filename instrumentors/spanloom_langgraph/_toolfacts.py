@@ -95,6 +95,8 @@ def arguments_of(tool: Any) -> tuple[str, ...]:
     simple = getattr(sys.modules.get("langchain_core.tools.simple"), "Tool", None)
     if tool.args_schema is None and simple is not None and isinstance(tool, simple):
         return ONE_TEXT
+    if getattr(tool.args_schema, "model_fields", None) == {}:
+        return ()  # langchain-core before 0.3.79 would ask pydantic in a way that warns the program
     schema: Any = tool.tool_call_schema
     if isinstance(schema, dict):  # a JSON schema
         return tuple(cast("dict[str, Any]", schema).get("properties") or ())

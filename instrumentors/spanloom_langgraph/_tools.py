@@ -116,10 +116,10 @@ def patch_tools(module: ModuleType, telemetry: Telemetry, patches: Patches) -> N
         scope = ToolScope(telemetry, call_id, is_message).open(facts.span_name, attributes)
         if not scope.recording:
             return Begun(scope, (tool, *args))
-        if facts.arguments is not None:
+        if facts.arguments is not None and scope.capture.tools:
             # now, as tools may change what they are given
             shown = shown_arguments(args[0] if args else kwargs.get("tool_input"), facts.arguments)
-            text = None if shown is None else telemetry.capture.json(shown)
+            text = None if shown is None else scope.capture.json(shown)
             if text is not None:
                 scope.span.set_attribute(names.GEN_AI_TOOL_CALL_ARGUMENTS, text)
         return Begun(scope, (tool, *args), None, scope.returned)

@@ -192,8 +192,8 @@ class Instrumentation:
         if batch.batch_size is not None:
             extra[names.POCKETFLOW_BATCH_SIZE] = batch.batch_size
         unit = Unit(self._telemetry, None, batch.facts, shared, None).begin(extra)
-        if self._telemetry.capture.params and unit.recording:
-            _set(unit, names.POCKETFLOW_PARAMS, self._telemetry.capture.json(params))
+        if unit.recording and unit.capture.params:
+            _set(unit, names.POCKETFLOW_PARAMS, unit.capture.json(params))
         return unit
 
     def prep(self, unit: Unit, method: Any) -> Phase | None:
@@ -265,8 +265,8 @@ class Instrumentation:
         return phase
 
     def _given(self, phase: Phase, value: object = None) -> Phase:
-        if self._telemetry.capture.io and value is not None and phase.recording:
-            _set(phase, names.INPUT, self._telemetry.capture.json(value))
+        if value is not None and phase.recording and phase.capture.io:
+            _set(phase, names.INPUT, phase.capture.json(value))
         return phase
 
 

@@ -23,9 +23,9 @@ class Phase(Scope):
 
     def describe(self) -> dict[str, AttributeValue]:
         """The result, where content is captured."""
-        if not self._keeps_output or self.result is None:
+        if not self._keeps_output or self.unsampled or self.result is None:
             return {}
-        text = self._telemetry.capture.json(self.result)
+        text = self.capture.json(self.result)
         return {} if text is None else {names.OUTPUT: text}
 
 

@@ -55,7 +55,7 @@ class Unit(Scope):
                 names.POCKETFLOW_NODE_INDEX: place.index,
             }
             self.open(facts.span_name, attributes, links=place.links)
-        if self.recording:
+        if self.recording and not self.unsampled:
             capture = self._telemetry.capture
             # A run of its own shows the whole state it got and left; inside one, the changes say more.
             self._shows_state = capture.state and place is None and not extra and current_scope() is None

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RUN: Final = "SPANLOOM_RUN"  # from `spanloom run` to the process it starts; not for users
 TRACES_EXPORTER: Final = "OTEL_TRACES_EXPORTER"
+METRICS_EXPORTER: Final = "OTEL_METRICS_EXPORTER"
 
 
 def prepare_environment(environ: MutableMapping[str, str] | None = None) -> None:
@@ -60,16 +61,27 @@ def exporter_configured(environ: Mapping[str, str] | None = None) -> bool:
 def exporter_names(environ: Mapping[str, str] | None = None) -> list[str]:
     """The trace exporters by name: `OTEL_TRACES_EXPORTER`, else `otlp` if an endpoint is set, else `jsonl`."""
     env = os.environ if environ is None else environ
-    given = [part for part in (p.strip() for p in env.get(TRACES_EXPORTER, "").split(",")) if part]
+    given = _listed(env, TRACES_EXPORTER)
     if given:
         return [] if given == ["none"] else given
     return ["otlp"] if exporter_configured(env) else ["jsonl"]
 
 
-def otlp_protocol(environ: Mapping[str, str] | None = None) -> str:
-    """`grpc` or `http/protobuf`, from `OTEL_EXPORTER_OTLP_TRACES_PROTOCOL` or `OTEL_EXPORTER_OTLP_PROTOCOL`."""
+def metric_exporter_names(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The metrics exporters by name: `OTEL_METRICS_EXPORTER`, else none."""
+    given = _listed(os.environ if environ is None else environ, METRICS_EXPORTER)
+    return [] if given == ["none"] else given
+
+
+def _listed(env: Mapping[str, str], name: str) -> list[str]:
+    return [part for part in (p.strip() for p in env.get(name, "").split(",")) if part]
+
+
+def otlp_protocol(signal: str = "traces", environ: Mapping[str, str] | None = None) -> str:
+    """`grpc` or `http/protobuf`, from `OTEL_EXPORTER_OTLP_{SIGNAL}_PROTOCOL` or `OTEL_EXPORTER_OTLP_PROTOCOL`."""
     env = os.environ if environ is None else environ
-    return env.get("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL") or env.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
+    own = env.get(f"OTEL_EXPORTER_OTLP_{signal.upper()}_PROTOCOL")
+    return own or env.get("OTEL_EXPORTER_OTLP_PROTOCOL") or "grpc"
 
 
 def disabled_instrumentors(environ: Mapping[str, str] | None = None) -> frozenset[str]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.instrumentation.dependencies import DependencyConflict
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+    from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import TracerProvider
 
@@ -139,16 +140,28 @@ def make_exporter(name: str, **arguments: Any) -> SpanExporter:
     Raises:
         ValueError: there is none of that name, or it cannot be made; says what is installed.
     """
+    return _made("traces", name, arguments)
+
+
+def make_reader(name: str) -> MetricReader:
+    """As `make_exporter`, for metrics: a reader that exports them (`console`, `otlp`), or is asked (`prometheus`)."""
+    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+
+    made = _made("metrics", name, {})
+    return made if isinstance(made, MetricReader) else PeriodicExportingMetricReader(made)
+
+
+def _made(signal: str, name: str, arguments: dict[str, Any]) -> Any:
     wanted = name
     if name == "otlp":
-        protocol = environment.otlp_protocol()
+        protocol = environment.otlp_protocol(signal)
         if protocol not in _OTLP:
             raise ValueError(f"OTEL_EXPORTER_OTLP_PROTOCOL={protocol} is not supported here; use grpc or http/protobuf")
         wanted = _OTLP[protocol]
-    points = {point.name: point for point in entry_points(group="opentelemetry_traces_exporter")}
+    points = {point.name: point for point in entry_points(group=f"opentelemetry_{signal}_exporter")}
     if wanted not in points:
-        raise ValueError(f"there is no traces exporter {name!r}; installed: {', '.join(sorted(points))}")
+        raise ValueError(f"there is no {signal} exporter {name!r}; installed: {', '.join(sorted(points))}")
     try:
         return points[wanted].load()(**arguments)
     except Exception as exc:
-        raise ValueError(f"the traces exporter {name!r} cannot be made: {exc}") from exc
+        raise ValueError(f"the {signal} exporter {name!r} cannot be made: {exc}") from exc

@@ -73,11 +73,15 @@ def _configure(options: RunOptions, *, content: bool) -> config.Config:
 def _embedded(options: RunOptions) -> Callable[[], str]:
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-    from spanloom import installed, sdk
+    from spanloom import installed, meters, sdk
     from spanloom.processor import SpanloomProcessor
     from spanloom.provider import YieldingProvider, give_way, install
 
     settings = _configure(options, content=True)
+    try:
+        meters.set_up(lambda: sdk.resource(None, options.name))
+    except ValueError as exc:
+        LOG.warning("There are no metrics: %s. Check OTEL_METRICS_EXPORTER.", exc)
     exporter: Any = installed.make_exporter("jsonl", directory=options.directory)
     processor = SimpleSpanProcessor(exporter)
     provider = YieldingProvider(resource=sdk.resource(None, options.name))

@@ -17,6 +17,7 @@ from opentelemetry import metrics, trace
 
 from spanloom import names
 from spanloom.config import MAIN
+from spanloom.guard import swallow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -42,6 +43,7 @@ _CALL: Final = (
     names.SERVER_PORT,
 )
 _RUNS: Final = {names.OP_INVOKE_WORKFLOW: names.GEN_AI_WORKFLOW_NAME, names.OP_INVOKE_AGENT: names.GEN_AI_AGENT_NAME}
+_NAMED: Final = (*_RUNS, names.OP_RUN_STEP)
 _INFERENCES: Final = (names.OP_CHAT, names.OP_TEXT_COMPLETION, names.OP_GENERATE_CONTENT)
 # Of each operation, the attributes of its span that its metrics have: few values each, and never content.
 _KEYS: Final[dict[str, tuple[str, ...]]] = {
@@ -242,7 +244,12 @@ class Metrics:
         if isinstance(real, metrics.NoOpMeter):
             self._consumer = _Reads(on=False)
             return False
-        self._instruments = (_Main if self._newer else _Legacy)(cast("Meter", real))
+        try:
+            self._instruments = (_Main if self._newer else _Legacy)(cast("Meter", real))
+        except Exception as exc:  # a meter that is not the SDK's; the spans go on
+            self._consumer = _Reads(on=False)
+            swallow("metrics.instruments", "the metrics", exc)
+            return False
         consumer = getattr(real, "_measurement_consumer", None)
         # A meter that is not the SDK's, or of another SDK than those known, is taken to be read.
         self._consumer = consumer if hasattr(consumer, "_reader_storages") else _Reads(on=True)
@@ -267,15 +274,17 @@ class Measure:
 
     Attributes:
         attributes: of the metrics, as they are known from the start.
+        reads: some of what is told is known only at the span's end (who answered, tokens, a tool's failure).
         run: the attribute that names what runs, where this is a workflow or an agent.
     """
 
-    __slots__ = ("_keys", "_start", "_tell", "attributes", "run")
+    __slots__ = ("_keys", "_start", "_tell", "attributes", "reads", "run")
 
     def __init__(self, tell: Callable[[_Told], None], operation: str, span: Span, attributes: Attributes) -> None:
         self._tell = tell
         self._keys = _KEYS[operation]
         self._start: int = getattr(span, "start_time", None) or time_ns()
+        self.reads = operation not in _NAMED
         self.run = _RUNS.get(operation)
         self.attributes = self._of(attributes or {})
 

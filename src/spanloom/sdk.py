@@ -10,7 +10,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
 
-from spanloom import config, environment
+from spanloom import config, environment, meters
 from spanloom.guard import LOG
 from spanloom.installed import instrument_all, make_exporter
 from spanloom.processor import SpanloomProcessor
@@ -51,6 +51,9 @@ def init(
 ) -> TracerProvider:
     """Set up tracing for this process. Every argument left out comes from the environment.
 
+    Metrics are off, unless the program has set a global `MeterProvider` or `OTEL_METRICS_EXPORTER` names exporters;
+    then, where the program has none, one is made and set.
+
     If the program has set a global SDK `TracerProvider`, that one is used and the given exporters are added to it;
     else one is made and set, with a `SpanloomProcessor` before its exporters (a program adds that to its own).
 
@@ -90,6 +93,7 @@ def init(
     existing = trace.get_tracer_provider()
     theirs = isinstance(existing, TracerProvider) and existing is not _Active.made
     chosen = [] if theirs and exporters is None else _chosen(exporters)
+    meters.set_up(lambda: resource(service_name))
     processors = [_processor(exporter, directory) for exporter in chosen]
     config.activate(settings)
     environment.announce_content(settings.content, decided=content is not None)
@@ -115,7 +119,7 @@ def init(
 
 
 def flush(timeout_millis: int = 30_000) -> bool:
-    """Hand every ended span to the exporters now (before a serverless freeze, at a checkpoint).
+    """Hand every ended span and what was measured to the exporters now (before a serverless freeze, at a checkpoint).
 
     Args:
         timeout_millis: how long to wait at most.
@@ -125,14 +129,15 @@ def flush(timeout_millis: int = 30_000) -> bool:
     """
     provider: Any = _Active.provider or trace.get_tracer_provider()
     force_flush = getattr(provider, "force_flush", None)
-    return True if force_flush is None else bool(force_flush(timeout_millis))
+    spans = True if force_flush is None else bool(force_flush(timeout_millis))
+    return meters.flush(timeout_millis) and spans
 
 
 def shutdown() -> None:
     """Undo `init`: switch its instrumentors off, flush, and shut down the provider if `init` made it.
 
     OpenTelemetry allows one global provider per process, so a later `init` takes the old one up again, with new
-    exporters and the old resource.
+    exporters and the old resource. A meter provider that `init` made is flushed, and goes on.
     """
     for instrumentor in _Active.instrumentors:
         instrumentor.uninstrument()
@@ -140,6 +145,7 @@ def shutdown() -> None:
         _Active.provider.force_flush()
         if _Active.provider is _Active.made:
             _Active.provider.shutdown()
+        meters.flush(30_000)
     _Active.provider, _Active.instrumentors = None, ()
     config.activate(None)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import Attributes, AttributeValue
     from typing_extensions import Self
 
+    from spanloom.capture import Capture
     from spanloom.instrument import Telemetry
     from spanloom.metrics import Measure, Metrics
 
@@ -51,8 +52,10 @@ def below_dropped() -> bool:
     A sampled context that the program attached in the meantime (a message's, say) is asked about anew.
     """
     scope = _current.get()
-    if scope is None or not scope.dropped:
-        return False
+    return scope is not None and scope.dropped and _is_below(scope)
+
+
+def _is_below(scope: Scope) -> bool:
     current = trace.get_current_span(_get_context()).get_span_context()
     return current.trace_id == scope.span.get_span_context().trace_id and not current.trace_flags.sampled
 
@@ -120,11 +123,15 @@ class Scope:
             stamps: Any = self.stamps or _get_context().get(STAMPS)
             if stamps:
                 attributes = {**stamps, **attributes} if attributes else stamps
-            self.span = self._telemetry.tracer.start_span(name, None, kind, attributes, links)
+            metrics = self._telemetry.metrics_on
+            above = None if metrics is None else _current.get()
+            if above is not None and above.unsampled and _is_below(above):  # as below a dropped one: not asked about
+                self.span = trace.NonRecordingSpan(above.span.get_span_context())
+            else:
+                self.span = self._telemetry.tracer.start_span(name, None, kind, attributes, links)
             self.recording = self.span.is_recording()
             self.dropped = not self.recording
-            metrics = self._telemetry.metrics
-            if metrics is not None and metrics.on:
+            if metrics is not None:
                 self._measured_by(metrics, attributes)
         except Exception as exc:
             swallow("span.open", f"the span {name!r}", exc)
@@ -136,6 +143,11 @@ class Scope:
             self.recording = self.unsampled = True
             self.dropped = False
             self._telemetry = self._telemetry.contentless
+
+    @property
+    def capture(self) -> Capture:
+        """What its span may hold, as the settings say; no content where the span is only measured."""
+        return self._telemetry.capture
 
     def enter(self) -> Self:
         """Make the span current here; undone by `leave` in the same context."""
@@ -158,19 +170,17 @@ class Scope:
     def _context_below(self, context: Context) -> Context | None:
         """The context that is current inside; None where it would be no other one."""
         # An unsampled span below an unsampled span of the same trace adds nothing to the context.
-        if (self.recording and not self.unsampled) or _adds_context(self.span, context):
-            made = _with_span(context, self.span)
-        elif self.unsampled:
-            made = Context(context)
-        else:
+        own = (self.recording and not self.unsampled) or _adds_context(self.span, context)
+        if not own and not self.unsampled:
             return None
+        made = _with_span(context, self.span) if own else Context(context)
         if self.stamps is not None:
             _put(made, STAMPS, self.stamps)
         if self.announced is not context.get(OPEN_INFERENCE):
             _put(made, OPEN_INFERENCE, self.announced)
         if self.announced_embedding is not context.get(OPEN_EMBEDDING):
             _put(made, OPEN_EMBEDDING, self.announced_embedding)
-        return made
+        return made if own or made != context else None
 
     def leave(self) -> None:
         """Restore what was current before `enter`. In another context (a finalised generator) there is nothing to."""
@@ -215,8 +225,9 @@ class Scope:
         attributes = self._outcome
         try:
             try:
-                described = self.describe()
-                attributes = described if attributes is None else {**described, **attributes}
+                if not self.unsampled or (self.measure is not None and self.measure.reads):
+                    described = self.describe()
+                    attributes = described if attributes is None else {**described, **attributes}
             finally:  # the outcome is told, whatever becomes of the description
                 if attributes:
                     self.span.set_attributes(attributes)
@@ -239,7 +250,7 @@ class Scope:
             self.result = result
 
     def describe(self) -> dict[str, AttributeValue]:
-        """What is known only at the end; called once, for recording spans only."""
+        """What is known only at the end; called once, for recording spans only, and where metrics need it."""
         return {}
 
     # -- as a context manager ---------------------------------------------------------------------------------
@@ -270,13 +281,16 @@ class Scope:
                 self._outcome[names.CANCELLED_CAUSE] = cause
             return
         kind = self.failure = error_type(exc)
-        capture = self._telemetry.capture
+        if self.unsampled:  # a span above that records has yet to tell the exception
+            self._outcome = {names.ERROR_TYPE: kind}
+            return
+        capture = self.capture
         message = capture.message(exc)
         self._outcome = {names.ERROR_TYPE: kind}
         name = type(exc).__name__
         self.span.set_status(Status(StatusCode.ERROR, f"{name}: {message}" if message else name))
         parent = self.parent
-        while parent is not None and not parent.recording:  # a scope without a span of its own passes it on
+        while parent is not None and (parent.unsampled or not parent.recording):  # without a span it passes it on
             parent = parent.parent
         if not holds(self.raised, exc) and not (parent is not None and holds(parent.raised, exc)):
             event: dict[str, AttributeValue] = {names.EXCEPTION_TYPE: kind}

@@ -62,6 +62,12 @@ class Telemetry:
             metrics = Metrics.create(name, VERSION, meter_provider, settings.metric_names)
         return cls(tracer, settings, Capture(settings), metrics)
 
+    @property
+    def metrics_on(self) -> Metrics | None:
+        """What measures, while somebody reads it."""
+        metrics = self.metrics
+        return metrics if metrics is not None and metrics.on else None
+
     @functools.cached_property
     def contentless(self) -> Telemetry:
         """The same for spans that are only measured: no content, no messages of exceptions, no cost."""
@@ -112,7 +118,7 @@ def own() -> Telemetry | None:
     else:
         telemetry = Telemetry.create("spanloom", provider, settings, meter_provider=_Own.meter_provider)
         _Own.made = provider, telemetry
-    if isinstance(provider, trace.ProxyTracerProvider) and (telemetry.metrics is None or not telemetry.metrics.on):
+    if isinstance(provider, trace.ProxyTracerProvider) and telemetry.metrics_on is None:
         return None
     return telemetry
 

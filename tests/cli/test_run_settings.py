@@ -154,7 +154,7 @@ def test_the_sdk_switched_off(app):
 
 
 def test_instrumentors_switched_off(app):
-    ran = ran_well(app.traced("app.py", env={"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "pocketflow, openai"}))
+    ran = ran_well(app.traced("app.py", env={"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "pocketflow, langgraph, openai"}))
 
     assert "(instrumentors that are on: none)" in ran.said[0]
 
