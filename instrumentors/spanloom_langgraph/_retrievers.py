@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from opentelemetry.trace import SpanKind
 
 from spanloom import genai
-from spanloom.instrument import Begun, Scope, below_dropped, current_scope, names
+from spanloom.instrument import Begun, Scope, below_dropped, current_scope, documents_text, names
 from spanloom_langgraph._family import patch_family
 
 if TYPE_CHECKING:
@@ -19,12 +19,10 @@ if TYPE_CHECKING:
 
     from opentelemetry.util.types import AttributeValue
 
-    from spanloom.instrument import Capture, Patches, Telemetry
+    from spanloom.instrument import Patches, Telemetry
 
 # Where vector stores keep the name of what they search.
 _COLLECTIONS: Final = ("collection_name", "_collection_name", "index_name", "_index_name", "table_name", "_table_name")
-_SCORES: Final = ("score", "relevance_score", "_score")  # keys of a document's metadata
-_SMALLEST: Final = 256  # bytes; of one document's text
 _LOST: Final = "the span of a retrieval"
 
 
@@ -47,41 +45,6 @@ def top_k_of(retriever: Any, asked: Mapping[str, Any]) -> int | None:
         if isinstance(number, int) and not isinstance(number, bool):
             return number
     return None
-
-
-def documents_text(documents: object, capture: Capture) -> str | None:
-    """`gen_ai.retrieval.documents`: id, score and content of each `Document`, sharing the configured bound."""
-    if not isinstance(documents, list):
-        return None
-    given = cast("list[Any]", documents)
-    left = capture.limit
-    waiting = min(len(given), max(left // _SMALLEST, 1))
-    texts: list[str] = []
-    for document in given[:waiting]:
-        text = capture.json(_shown(document), left // waiting - 1)
-        if text is None:  # a redactor failed
-            return None
-        texts.append(text)
-        left -= len(text.encode()) + 1
-        waiting -= 1
-    if len(texts) < len(given):
-        texts.append(f'{{"omitted":{len(given) - len(texts)}}}')
-    return f"[{','.join(texts)}]"
-
-
-def _shown(document: Any) -> dict[str, Any]:
-    known = _mapping(getattr(document, "metadata", None))
-    shown: dict[str, Any] = {}
-    identity = getattr(document, "id", None) or known.get("id")
-    if identity is not None:
-        shown["id"] = str(identity)
-    for key in _SCORES:
-        score = known.get(key)
-        if isinstance(score, (int, float)):
-            shown["score"] = score
-            break
-    shown["content"] = getattr(document, "page_content", None)
-    return shown
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -107,7 +70,7 @@ class RetrievalScope(Scope):
     def describe(self) -> dict[str, AttributeValue]:
         """The documents."""
         capture = self._telemetry.capture
-        if not capture.messages or self._outcome is not None:
+        if not capture.messages or self._outcome is not None or not isinstance(self.result, list):
             return {}
         text = documents_text(self.result, capture)
         return {} if text is None else {names.GEN_AI_RETRIEVAL_DOCUMENTS: text}

@@ -61,10 +61,12 @@ def shown(document: object) -> dict[str, Any]:
         about = cast("dict[str, Any]", known)
         for key, spellings in (("id", _IDS), ("score", _SCORES)):
             found = next((about[name] for name in spellings if about.get(name) is not None), None)
-            if fields.get(key) is None and found is not None:
+            if fields.get(key) is None and found is not None and (key == "id" or _is_number(found)):
                 fields[key] = found
     if fields.get("id") is not None:
         fields["id"] = str(fields["id"])
+    if not isinstance(document, dict):
+        fields.pop("metadata", None)  # the program's own, which it has not handed over
     return {key: value for key, value in fields.items() if value is not None}
 
 

@@ -17,6 +17,7 @@ from spanloom import messages, names, parts
 from spanloom.capture import Capture
 from spanloom.carried import STAMPS, stamps
 from spanloom.config import Config, active
+from spanloom.documents import documents_text
 from spanloom.embedding import Embedding
 from spanloom.frames import hide_frame, unseen
 from spanloom.guard import LOG, guarded, swallow
@@ -53,6 +54,7 @@ __all__ = [
     "below_dropped",
     "call_in",
     "current_scope",
+    "documents_text",
     "drive",
     "drive_async",
     "error_type",

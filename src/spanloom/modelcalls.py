@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 from spanloom import genai, messages, recording
+from spanloom.guard import LOG
 from spanloom.inference import UNKNOWN, Inference, Inner, Usage
 from spanloom.kept import Kept
 from spanloom.parts import parts, tools
@@ -15,6 +17,17 @@ if TYPE_CHECKING:
 
     from spanloom.messages import Message
     from spanloom.span import Scope
+
+
+@lru_cache(maxsize=64)  # so that a program reads it once for each
+def unread(kind: str) -> None:
+    """Say that a response of this type tells nothing."""
+    LOG.warning(
+        "call.record: %s is of no known shape, so nothing was read from it. Known: %s. Tell the facts yourself: "
+        "call.usage, call.output, call.finish, call.response.",
+        kind,
+        recording.SUPPORTED,
+    )
 
 
 class ModelCall(Asked, Inference):
@@ -75,7 +88,9 @@ class ModelCall(Asked, Inference):
 
     def read(self, response: object) -> None:
         """The provider's response."""
-        recording.read(response, self)
+        if not recording.read(response, self):
+            kind = type(response)
+            unread(f"{kind.__module__}.{kind.__qualname__}")
 
     def item(self, value: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  a method, without a cycle
         """What a decorated generator yields: the provider's chunks or pieces of text, where it watches no stream."""

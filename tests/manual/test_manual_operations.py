@@ -657,3 +657,16 @@ def test_calls_at_once_are_apart(spans):
     asked = {span.context.span_id: span.attributes["a.number"] for span in spans.named("chat m")}
     assert sorted(asked.values()) == [0, 1, 2, 3, 4]
     assert all(asked[span.parent.span_id] == span.attributes["a.number"] for span in spans.named("execute_tool below"))
+
+
+def test_a_response_of_no_known_shape_is_said_once(spans, caplog):
+    from spanloom.modelcalls import unread
+
+    unread.cache_clear()
+    with spanloom.chat("m", provider="p") as call:
+        call.record(object())
+        call.record(object())
+    (line,) = [record.getMessage() for record in caplog.records if "call.record" in record.getMessage()]
+    assert line.startswith("call.record: builtins.object is of no known shape")
+    assert "Anthropic" in line
+    assert "call.usage" in line
