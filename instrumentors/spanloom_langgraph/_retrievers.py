@@ -70,9 +70,10 @@ class RetrievalScope(Scope):
     def describe(self) -> dict[str, AttributeValue]:
         """The documents."""
         capture = self._telemetry.capture
-        if not capture.messages or self._outcome is not None or not isinstance(self.result, list):
+        found: object = self.result
+        if not capture.messages or self._outcome is not None or not isinstance(found, list):
             return {}
-        text = documents_text(self.result, capture)
+        text = documents_text(cast("list[object]", found), capture)
         return {} if text is None else {names.GEN_AI_RETRIEVAL_DOCUMENTS: text}
 
     def finish(self) -> None:
