@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -140,6 +141,34 @@ def _strict():
     guard.set_strict(True)
     yield
     guard.set_strict(False)
+
+
+class Log:
+    """What spanloom has logged."""
+
+    def __init__(self, caplog):
+        self._caplog = caplog
+
+    @property
+    def lines(self):
+        """The messages of the logger `spanloom`."""
+        return [record.getMessage() for record in self._caplog.records if record.name == "spanloom"]
+
+
+@pytest.fixture
+def log(caplog):
+    """The lines that spanloom logs."""
+    with caplog.at_level(logging.INFO, logger="spanloom"):
+        yield Log(caplog)
+
+
+@pytest.fixture
+def lenient(log):
+    """The guard as users have it: errors are swallowed and logged, once per site; nothing was logged before."""
+    guard._State.logged.clear()
+    guard.set_strict(False)
+    yield log
+    guard._State.logged.clear()
 
 
 @pytest.fixture

@@ -1,10 +1,7 @@
 """What the tests of the core share: telemetry over a recorder, scopes as `begin`, and the log of a lenient guard."""
 
-import logging
-
 import pytest
 
-from spanloom import guard
 from spanloom.config import Config
 from spanloom.instrument import Begun, Scope, Telemetry
 from spanloom.testing import Recorder
@@ -44,31 +41,3 @@ def bench(recorder):
 def make_bench():
     """Makes benches, also inside property tests, where a fixture would be shared by all examples."""
     return Bench
-
-
-class Log:
-    """What spanloom has logged."""
-
-    def __init__(self, caplog):
-        self._caplog = caplog
-
-    @property
-    def lines(self):
-        """The messages of the logger `spanloom`."""
-        return [record.getMessage() for record in self._caplog.records if record.name == "spanloom"]
-
-
-@pytest.fixture
-def log(caplog):
-    """The lines that spanloom logs."""
-    with caplog.at_level(logging.INFO, logger="spanloom"):
-        yield Log(caplog)
-
-
-@pytest.fixture
-def lenient(log):
-    """The guard as users have it: errors are swallowed and logged, once per site; nothing was logged before."""
-    guard._State.logged.clear()
-    guard.set_strict(False)
-    yield log
-    guard._State.logged.clear()

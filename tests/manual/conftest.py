@@ -1,11 +1,10 @@
 """Spans of the program's own, kept by a recorder; and one way to run every kind of call."""
 
 import asyncio
-import logging
 
 import pytest
 
-from spanloom import guard, telemetry
+from spanloom import telemetry
 from spanloom.config import Config
 
 
@@ -32,34 +31,6 @@ def content(recorder, on):
     """The same with content captured."""
     on(Config(content=True))
     return recorder
-
-
-class Log:
-    """What spanloom has logged."""
-
-    def __init__(self, caplog):
-        self._caplog = caplog
-
-    @property
-    def lines(self):
-        """The messages of the logger `spanloom`."""
-        return [record.getMessage() for record in self._caplog.records if record.name == "spanloom"]
-
-
-@pytest.fixture
-def log(caplog):
-    """The lines that spanloom logs."""
-    with caplog.at_level(logging.INFO, logger="spanloom"):
-        yield Log(caplog)
-
-
-@pytest.fixture
-def lenient(log):
-    """The guard as users have it: errors are swallowed and logged."""
-    guard._State.logged.clear()
-    guard.set_strict(False)
-    yield log
-    guard._State.logged.clear()
 
 
 class Shape:
