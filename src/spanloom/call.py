@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from spanloom.guard import LOG, swallow
 from spanloom.inference import Usage
-from spanloom.jsontext import KEY_BYTES
+from spanloom.jsontext import KEY_BYTES, key_text
 from spanloom.kept import Kept
 from spanloom.modelcalls import ModelCall
 from spanloom.span import Scope, current_scope
@@ -105,7 +105,8 @@ class Call:
 
     def response(self, *, model: str | None = None, id: str | None = None) -> None:  # noqa: A002  the convention's word
         """Which model has answered, and the provider's id of the answer."""
-        self._tell(lambda facts: facts.tell_response(model, id))
+        known, identity = (None if text is None else key_text(text) for text in (model, id))
+        self._tell(lambda facts: facts.tell_response(known, identity))
 
     def record(self, response: object) -> None:
         """Read a response: model, id, finish reasons, usage, messages and tool calls, as far as it has them.

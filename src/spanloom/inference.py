@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
@@ -50,6 +50,12 @@ _USAGE: Final = (
     names.GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS,
     names.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
     names.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
+)
+_WORDS: Final = (
+    names.GEN_AI_REQUEST_STOP_SEQUENCES,
+    names.GEN_AI_REQUEST_REASONING_LEVEL,
+    names.GEN_AI_RESPONSE_MODEL,
+    names.GEN_AI_RESPONSE_FINISH_REASONS,
 )
 UNKNOWN: Final = Usage()
 NOTHING_USED: Final = Usage(0, 0)
@@ -113,6 +119,7 @@ class Inference(Scope):
     def start(self, operation: Operation) -> Self:
         """Open the span, in any case."""
         self._started = perf_counter()
+        self._hide_secrets(operation.attributes)
         self._asked = operation.attributes
         self.open(operation.span_name, operation.attributes, kind=SpanKind.CLIENT)
         if self.recording:
@@ -172,6 +179,7 @@ class Inference(Scope):
             found[names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = self._time_to_first_chunk
         if names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK in found:
             found[names.GEN_AI_REQUEST_STREAM] = True
+        self._hide_secrets(found)
         if self._telemetry.config.cost:
             from spanloom.cost import cost_of
 
@@ -190,6 +198,19 @@ class Inference(Scope):
         if self.finish_reasons:
             found[names.GEN_AI_RESPONSE_FINISH_REASONS] = self.finish_reasons
         return found
+
+    def _hide_secrets(self, facts: dict[str, AttributeValue]) -> None:
+        """In the request's and the response's texts that are recorded whatever the content settings say."""
+        capture = self._telemetry.capture
+        for key in _WORDS:
+            value = facts.get(key)
+            if isinstance(value, str):
+                facts[key] = capture.name(value)
+            elif value is not None:
+                facts[key] = [capture.name(str(text)) for text in cast("Sequence[object]", value)]
+        identity = facts.pop(names.GEN_AI_RESPONSE_ID, None)
+        if isinstance(identity, str) and (shown := capture.identity(identity)) is not None:
+            facts[names.GEN_AI_RESPONSE_ID] = shown
 
     def _content(self) -> dict[str, AttributeValue]:
         capture = self._telemetry.capture

@@ -104,7 +104,7 @@ class EmbeddingCall(Asked, Embedding):
                 self.told[names.GEN_AI_USAGE_INPUT_TOKENS] = count
                 break
         model = _field(response, "model")
-        self._put(names.GEN_AI_RESPONSE_MODEL, model if isinstance(model, str) else None)
+        self.tell_response(model if isinstance(model, str) else None, None)
         rows = _field(response, "data", "embeddings")
         if _is_row(rows):
             vector = _field(rows[0], "embedding", "values")

@@ -17,6 +17,7 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
 
 from spanloom import names
 from spanloom.guard import LOG, guarded
+from spanloom.jsontext import key_text
 from spanloom.telemetry import own_capture
 from spanloom.version import VERSION
 
@@ -56,11 +57,11 @@ def evaluation(
             return
         capture = own_capture()
         told: dict[str, AttributeValue | None] = {
-            names.GEN_AI_EVALUATION_NAME: name,
+            names.GEN_AI_EVALUATION_NAME: capture.name(key_text(name)),
             names.GEN_AI_EVALUATION_SCORE_VALUE: value,
             names.GEN_AI_EVALUATION_SCORE_LABEL: capture.name(label) if label else None,
             names.GEN_AI_EVALUATION_EXPLANATION: capture.text(explanation) if explanation else None,
-            names.GEN_AI_RESPONSE_ID: response_id,
+            names.GEN_AI_RESPONSE_ID: capture.identity(key_text(response_id)) if response_id else None,
         }
         _record({key: known for key, known in told.items() if known is not None}, span_context)
 

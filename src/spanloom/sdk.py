@@ -65,7 +65,7 @@ def init(
         instrumentors: entry-point names to switch on; default: every installed one, as `opentelemetry-instrument`
             does, less `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`.
         content: record values on spans (else `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`).
-        capture: kinds of content, of `io`, `state`, `params` (else `SPANLOOM_CAPTURE`).
+        capture: kinds of content, of `messages`, `tools`, `io`, `state`, `params` (else `SPANLOOM_CAPTURE`).
         exception_messages: record exceptions' messages and stack traces, not only their types.
         max_value_bytes: bound of one captured value, in bytes of JSON text.
         redact: apply the built-in redaction.

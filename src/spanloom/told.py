@@ -113,5 +113,6 @@ class Asked(Told):
 
     def tell_response(self, model: str | None, identity: str | None) -> None:
         """Who answered."""
-        self._put(names.GEN_AI_RESPONSE_MODEL, model)
-        self._put(names.GEN_AI_RESPONSE_ID, identity)
+        capture = self._telemetry.capture
+        self._put(names.GEN_AI_RESPONSE_MODEL, capture.name(model) if model else None)
+        self._put(names.GEN_AI_RESPONSE_ID, capture.identity(identity) if identity else None)
