@@ -120,6 +120,11 @@ ENTRIES: Final[dict[str, Entry]] = {
         OP_EMBEDDINGS="a call of an embedding model",
     ),
     **_all(
+        "GenAI, event `gen_ai.client.inference.operation.details`",
+        DEVELOPMENT,
+        GEN_AI_DETAILS_EVENT="a log record for each model call, where content is asked for in events",
+    ),
+    **_all(
         "GenAI, event `gen_ai.evaluation.result`",
         DEVELOPMENT,
         GEN_AI_EVALUATION_EVENT="the span that is judged, while it is open; also a log record",
@@ -139,6 +144,7 @@ ENTRIES: Final[dict[str, Entry]] = {
         LEGACY,
         METRIC_TOKEN_USAGE="model calls, embeddings; histogram, `{token}`",
         METRIC_TIME_TO_FIRST_CHUNK="model calls that are streamed; histogram, `s`",
+        METRIC_TIME_PER_OUTPUT_CHUNK="model calls that are streamed; histogram, `s`",
         GEN_AI_TOKEN_TYPE="`gen_ai.client.token.usage`: `input` or `output`",
     ),
     **_all(
@@ -154,6 +160,7 @@ ENTRIES: Final[dict[str, Entry]] = {
         NEWER,
         METRIC_INFERENCE_DURATION="model calls; histogram, `s`",
         METRIC_INFERENCE_TIME_TO_FIRST_CHUNK="model calls that are streamed; histogram, `s`",
+        METRIC_INFERENCE_TIME_PER_OUTPUT_CHUNK="model calls that are streamed; histogram, `s`",
     ),
     **_all(
         "GenAI, token metrics, pull request 374",
@@ -202,11 +209,12 @@ ENTRIES: Final[dict[str, Entry]] = {
         STATE_CHANGED_KEYS="nodes",
         STATE_CHANGES="nodes, with content",
         TRUNCATED_BYTES="spans that the JSONL exporter has shortened",
-        COST_USD="model calls, while `SPANLOOM_COST` is on",
+        COST_USD="model calls, while `SPANLOOM_COST` is on; those of other instrumentations, too",
         COST_UNKNOWN="the same, where the model has no known price",
         RETRY_EVENT="nodes, once for each failed attempt",
         RETRY_DELAY="retry events; seconds",
         METRIC_NODE_DURATION="nodes; histogram, `s`",
+        METRIC_COST="model calls with a known price, while `SPANLOOM_COST` is on; counter, `{USD}`",
         OP_RERANK="a new order of documents by a model",
     ),
     **_all(
@@ -269,21 +277,37 @@ All of that repository has the status *development*, and no version of it has be
 Names that are stable come from [open-telemetry/semantic-conventions](https://github.com/open-telemetry/semantic-conventions).
 
 Content is what the program and its models say; [it is off by default](quickstart.md).
+
+`OTEL_SEMCONV_STABILITY_OPT_IN` changes nothing here.
+It once chose between GenAI conventions; there is one set of them now, the conventions no longer mention the variable \
+for it, and the official Python packages (`opentelemetry-util-genai` 1.0b0 and later) no longer read it.
+"""
+EVENTS: Final = """
+`gen_ai.client.inference.operation.details` is a log record (severity DEBUG) in the context of the call's span, with \
+its attributes and the messages as structures.
+It is emitted for model calls that are sampled, where `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT` is \
+`EVENT_ONLY` or `SPAN_AND_EVENT` and the process has a logger provider with a processor: one that the program sets, or \
+the one that `spanloom.init`, `spanloom run` and `opentelemetry-instrument` make where `OTEL_LOGS_EXPORTER` names \
+exporters.
+An evaluation is a log record, and an event on the span while that is open; the others are events on spans.
 """
 METRICS: Final = """
 Metrics are on while the process has a meter provider with a reader: one that the program sets, or the one that \
 `spanloom.init`, `spanloom run` and `opentelemetry-instrument` make where `OTEL_METRICS_EXPORTER` names exporters.
 Without one nothing is measured.
 They count what the sampler leaves out, too; a duration is the span's own.
-Every metric of a call that failed has `error.type`, save those that count tokens in total and the time to the first \
-chunk; no metric has a conversation, a user, an id or content.
+Every metric of a call that failed has `error.type`, save those that count tokens and dollars in total and the times \
+of chunks; no metric has a conversation, a user, an id or content.
 
 `SPANLOOM_METRIC_NAMES` chooses between `legacy`, the names that the official Python packages emit today, and `main`, \
 the conventions' newer ones.
 Model calls have `gen_ai.operation.name`, `gen_ai.provider.name`, `gen_ai.request.model`, `gen_ai.response.model`, \
 `server.address` and `server.port`; embeddings, retrievals and reranks the same, as far as they are known.
 `main` has no name for the tokens of embeddings.
-The one metric of a model call that is not recorded is the time per output chunk.
+The time per output chunk is recorded once for each streamed call, as the average over its chunks after the first one \
+(the conventions have one value for each chunk, which would cost more than all the rest).
+`spanloom.cost` counts the calls that spanloom records, not those of other instrumentations, and none whose price is \
+unknown.
 """
 
 
@@ -315,7 +339,7 @@ def page() -> str:
     for section, text in (
         ("Operations", "\nThe values of `gen_ai.operation.name`, with which a span's name begins.\n"),
         ("Attributes", ""),
-        ("Events", "\nOn spans; an evaluation is a log record, too.\n"),
+        ("Events", EVENTS),
         ("Metrics", METRICS),
     ):
         parts.append(f"\n## {section}\n{text}\n| name | where | source | status |\n|---|---|---|---|\n")

@@ -185,6 +185,12 @@ def workshop(tmp_path):
     return Workshop(tmp_path)
 
 
+@pytest.fixture(scope="session")
+def workshops(tmp_path_factory):
+    """`workshops(name)`: as `workshop`, for fixtures that outlive a test."""
+    return lambda name: Workshop(tmp_path_factory.mktemp(name))
+
+
 @pytest.fixture(scope="session", name="attributes")
 def _attributes():
     """A function: OTLP/JSON attributes as a dict."""

@@ -1,19 +1,27 @@
 """The span exporter: encode a batch, cut it into lines, write them."""
 
-import os
-from collections.abc import Sequence
+from __future__ import annotations
 
-from opentelemetry.sdk.trace import ReadableSpan
+from typing import TYPE_CHECKING
+
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from spanloom_jsonl import _settings
 from spanloom_jsonl._lines import to_lines
-from spanloom_jsonl._shrink import TRUNCATED_BYTES
-from spanloom_jsonl._sink import LineSink
+from spanloom_jsonl._output import FileExporter, Output
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Sequence
+
+    from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
+    from typing_extensions import Unpack
+
+    from spanloom_jsonl._settings import FileOptions
 
 
-class JsonlSpanExporter(SpanExporter):
-    """Writes spans as OTLP/JSON, one `ExportTraceServiceRequest` a line, to one file for each process.
+class JsonlSpanExporter(FileExporter, SpanExporter):
+    """Writes spans as OTLP/JSON, one `ExportTraceServiceRequest` a line, to files of this process's own.
 
     The format is that of the specification's OTLP file exporter, which the collector's `otlp_json_file`
     receiver reads. Files are made with mode 0600 and the directory with 0700, since spans may carry prompts.
@@ -25,73 +33,51 @@ class JsonlSpanExporter(SpanExporter):
     Args:
         directory: where the files go; made when the first span is written. Default: `SPANLOOM_JSONL_DIR`,
             else `.spanloom` in the current directory.
-        max_line_bytes: the longest line, at least 4096. A bigger batch becomes several lines; a single bigger
-            span is shortened and marked with `spanloom.truncated_bytes`. Default:
-            `SPANLOOM_JSONL_MAX_LINE_BYTES`, else 512 KiB.
+        running: keep a record of each span that runs, see `JsonlSpanProcessor`. Default:
+            `SPANLOOM_JSONL_RUNNING`, else no.
+        options: see `FileOptions`.
     """
 
-    def __init__(self, directory: str | os.PathLike[str] | None = None, *, max_line_bytes: int | None = None) -> None:
-        self._max_line_bytes = _settings.max_line_bytes(max_line_bytes)
-        self._sink = LineSink(_settings.directory(directory), "traces")
-        self._shortened_spans = 0
-        self._refused_span = False
-
-    @property
-    def path(self) -> str | None:
-        """The file this process writes; None before its first span."""
-        return self._sink.path
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        *,
+        running: bool | None = None,
+        **options: Unpack[FileOptions],
+    ) -> None:
+        self._output = Output("traces", "span", directory, **options)
+        self._running = _settings.running(running)
 
     @property
     def written_spans(self) -> int:
         """How many spans this process has written."""
-        return self._sink.written
+        return self._output.sink.written
 
     @property
     def lost_spans(self) -> int:
         """How many spans of this process could not be written."""
-        return self._sink.lost
+        return self._output.sink.lost
 
     @property
     def shortened_spans(self) -> int:
         """How many spans were too long for a line and were cut (a forked child counts on)."""
-        return self._shortened_spans
+        return self._output.shortened
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
         """Write `spans`; SUCCESS means that every one of them is in the file."""
-        missing = len(spans)
-        for line in to_lines(spans, self._max_line_bytes, self._tell_refused):
-            if not self._sink.write(line):
-                break
-            missing -= line.items
-            if line.shortened:
-                self._tell_shortened()
-                self._shortened_spans += line.items
-        if not missing:
-            return SpanExportResult.SUCCESS
-        self._sink.lose(missing)
-        return SpanExportResult.FAILURE
+        whole = self._output.export(len(spans), spans, to_lines)
+        return SpanExportResult.SUCCESS if whole else SpanExportResult.FAILURE
 
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  the SDK's signature
-        """Return True: `export` leaves nothing unwritten."""
-        return True
+    def running_spans(self) -> SpanProcessor | None:
+        """Return what keeps the record of running spans, to be added to a provider; None where that is off."""
+        if not self._running:
+            return None
+        from spanloom_jsonl._running import RunningSpans
 
-    def shutdown(self) -> None:
-        """Close the file. Later exports are FAILURE."""
-        self._sink.close()
+        return RunningSpans(self._output.settings.directory)
 
-    def _tell_refused(self, error: Exception) -> None:
-        if not self._refused_span:
-            self._refused_span = True
-            _settings.LOG.warning(
-                "A span is lost because it is no complete OpenTelemetry span: %r. This is logged once.", error
-            )
+    def span_processor(self) -> SpanProcessor:
+        """Return a processor that writes each span as it ends, and keeps the record of running ones."""
+        from spanloom_jsonl._processor import JsonlSpanProcessor
 
-    def _tell_shortened(self) -> None:
-        if not self._shortened_spans:
-            _settings.LOG.warning(
-                "A span was longer than %d bytes; its longest values were cut, see its attribute %s. Raise "
-                "%s to keep more, if what reads the files takes longer lines. This is logged once.",
-                self._max_line_bytes,
-                TRUNCATED_BYTES,
-                _settings.MAX_LINE_BYTES,
-            )
+        return JsonlSpanProcessor(self)

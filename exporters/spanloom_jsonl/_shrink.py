@@ -1,8 +1,9 @@
-"""Make one over-long span fit its line and say so: the long texts are cut first, entries are dropped last.
+"""Make one over-long item fit its line and say so: the long texts are cut first, entries are dropped last.
 
 Rare and therefore simple: the finished line is parsed, cut with ever smaller limits and written again. A cut
 text ends in a mark that says how much is missing; a text that is itself JSON (messages, tool definitions) is
-cut inside, so that it still parses. Entries that are dropped are added to the OTLP drop counters.
+cut inside, so that it still parses. Entries that are dropped are added to the OTLP drop counters. Numbers of a
+metric's data point are never dropped: half a histogram is a wrong one.
 """
 
 import json
@@ -10,12 +11,19 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
-# On the span: by how many bytes its line was shortened.
+# On the item: by how many bytes its line was shortened.
 TRUNCATED_BYTES: Final = "spanloom.truncated_bytes"
 
 # No text is cut below this: ids, times and the marks themselves are shorter.
 _SHORTEST_TEXT: Final = 128
 _FEWEST_WORTH_A_TRY: Final = 4096
+
+# The way from a request to its item, of any signal: what is there is entered, in this order.
+_WAY: Final = (
+    *("resourceSpans", "scopeSpans", "spans", "resourceLogs", "scopeLogs", "logRecords"),
+    *("resourceMetrics", "scopeMetrics", "metrics", "gauge", "sum", "histogram", "exponentialHistogram", "dataPoints"),
+)
+_POINTS: Final = b'"dataPoints":['
 
 _COUNTERS: Final = {
     "attributes": "droppedAttributesCount",
@@ -25,22 +33,33 @@ _COUNTERS: Final = {
 
 
 def shrink(line: bytes | bytearray, limit: int) -> bytes:
-    """Return `line`, a request of one span, in at most `limit` bytes.
+    """Return `line`, a request of one item, in at most `limit` bytes.
 
     Only its skeleton (ids, times, one entry of each list) cannot be cut; that is shorter than the smallest
-    limit the exporter takes, but for values nested to the last level.
+    limit the exporter takes, but for values nested to the last level and for data points of very many buckets.
     """
     original: Any = json.loads(line)
     shorter = bytes(line)
     for text_limit, entry_limit in _limits(limit):
+        if entry_limit < sys.maxsize and _POINTS in line:
+            break
         request = _cut_tree(original, text_limit, entry_limit)
-        span = request["resourceSpans"][0]["scopeSpans"][0]["spans"][0]
         mark = {"intValue": str(len(line) - len(_dump(request)))}
-        span.setdefault("attributes", []).append({"key": TRUNCATED_BYTES, "value": mark})
+        _item(request).setdefault("attributes", []).append({"key": TRUNCATED_BYTES, "value": mark})
         shorter = _dump(request) + b"\n"
         if len(shorter) <= limit:
             break
     return shorter
+
+
+def _item(node: Any) -> dict[str, Any]:
+    """Return the one item of a request."""
+    for name in _WAY:
+        if name in node:
+            node = node[name]
+            if isinstance(node, list):
+                node = cast("list[Any]", node)[0]
+    return node
 
 
 def _limits(size: int) -> Iterator[tuple[int, int]]:

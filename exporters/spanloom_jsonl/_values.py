@@ -18,6 +18,7 @@ from spanloom_jsonl._quote import LONE_SURROGATE, literal, quote
 
 INT64_MIN: Final = -(2**63)
 INT64_MAX: Final = 2**63 - 1
+_MAX_NANOS: Final = 2**64 - 1
 
 # Protobuf decoders stop at 100 nested messages. A nested map takes three of them for each level.
 MAX_DEPTH: Final = 24
@@ -36,6 +37,16 @@ _openings: dict[str, bytes] = {}
 def text(value: object) -> bytes:
     """Quote what should be a string but may be anything (the SDK does not refuse `start_span(42)`)."""
     return quote(value if type(value) is str else _plain_text(value))
+
+
+def nanos(time: Any) -> int:
+    """Return `time` as OTLP takes it; 0, which means unknown, for what is no time (users pass their own)."""
+    if type(time) is int and 0 <= time <= _MAX_NANOS:
+        return time
+    try:
+        return min(max(int(time), 0), _MAX_NANOS)
+    except Exception:
+        return 0
 
 
 def attributes(mapping: Any) -> bytes:

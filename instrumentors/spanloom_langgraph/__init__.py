@@ -27,9 +27,9 @@ _DEPENDENCIES: Final = ("langchain-core >= 0.3.29",)
 class LangGraphInstrumentor(GatedInstrumentor):
     """Traces LangGraph, and the models, tools, retrievers and embeddings of LangChain's core.
 
-    `instrument(tracer_provider=None, meter_provider=None, config=None)` wraps functions of the frameworks' own modules
-    and classes, now where these are imported and else when they are; graphs, models and tools may exist already.
-    `uninstrument()` restores them. The package `langchain` is not needed.
+    `instrument(tracer_provider=None, meter_provider=None, logger_provider=None, config=None)` wraps functions of the
+    frameworks' own modules and classes, now where these are imported and else when they are; graphs, models and tools
+    may exist already. `uninstrument()` restores them. The package `langchain` is not needed.
     """
 
     _patches: Patches | None = None
@@ -44,6 +44,7 @@ class LangGraphInstrumentor(GatedInstrumentor):
             kwargs.get("tracer_provider"),
             kwargs.get("config"),
             meter_provider=kwargs.get("meter_provider"),
+            logger_provider=kwargs.get("logger_provider"),
         )
         patches = self._patches = Patches()
 

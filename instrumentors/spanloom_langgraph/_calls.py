@@ -48,7 +48,7 @@ class ChatCall(Call):
 
     def collect(self) -> None:
         """What was asked, and what was answered."""
-        if self._telemetry.capture.messages:
+        if self.wants_messages:
             self.input_messages = asked(self.given)
             self.tool_definitions = parts.tools(self._kwargs.get("tools") or self._kwargs.get("functions"))
         self.collect_answer()
@@ -77,7 +77,7 @@ class ChatCall(Call):
         used = next((told for message in answered if (told := getattr(message, "usage_metadata", None))), None)
         self.cache_hit = self.cache_hit or is_cache_hit(used)
         self.usage = usage_of(used) or raw_usage_of(output) or raw_usage_of(first.response_metadata) or Usage()
-        if self._telemetry.capture.messages:
+        if self.wants_messages:
             self.output_messages = [answer(message, reason) for message, reason in zip(answered, reasons, strict=True)]
 
     def unfinished(self) -> str | None:
@@ -99,14 +99,20 @@ class StreamedCall(ChatCall):
         self._usage: list[Any] = []
         self._id: object = None
         self._calls_tools = False
-        self._chunks: list[Any] | None = [] if telemetry.capture.messages else None
+        self._chunks: list[Any] | None = None
+        self._begun = False
 
     def item(self, value: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  a method, without a cycle
         """A chunk; its fields are read past pydantic, as there may be thousands."""
         told: dict[str, Any] = value.__dict__
-        if self._time_to_first_chunk is None:
+        if self._begun:
+            self.next_chunk()
+        else:
+            self._begun = True
             self.first_chunk()
             self._id = told.get("id")  # later ones have LangChain's, where the provider tells its own once
+            if self.wants_messages:  # not before: now it is known whether the call is sampled
+                self._chunks = []
         if metadata := told.get("response_metadata"):
             self._metadata.update(metadata)
         if used := told.get("usage_metadata"):
@@ -154,11 +160,13 @@ class EventsCall(ChatCall):
         """An event. The last one ends the span: the synchronous reader asks for no more, and never gets to the end."""
         if self._time_to_first_chunk is None:
             self.first_chunk()
+        else:
+            self.next_chunk()
         event = value.get("event")
         if event == "message-finish":
             if self.recording:
                 self.close()
-        elif event == "content-block-delta" and self._telemetry.capture.messages:
+        elif event == "content-block-delta" and self.wants_messages:
             delta: Mapping[str, Any] = value.get("delta") or {}
             for kind in ("text", "reasoning"):
                 if isinstance(delta.get(kind), str):

@@ -44,14 +44,16 @@ class CompletionCall(Call):
 
     def item(self, value: Any) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  a method, without a cycle
         """A chunk, which is plain text here."""
-        self.first_chunk()
-        if self._telemetry.capture.messages and isinstance(value, str):
+        if self._time_to_first_chunk is None:
+            self.first_chunk()
+        else:
+            self.next_chunk()
+        if self.wants_messages and isinstance(value, str):
             self._pieces.append(value)
 
     def collect(self) -> None:
         """What was asked, and what was answered."""
-        capture = self._telemetry.capture
-        if capture.messages:
+        if self.wants_messages:
             self.input_messages = prompts(self.given)
             if self._pieces:
                 self.output_messages = [completion("".join(self._pieces), "error" if self.failure else None)]
@@ -66,7 +68,7 @@ class CompletionCall(Call):
         read_metadata(self, output, None)
         reasons = [reason_of(generation.generation_info or {}, calls_tools=False) for generation in answered]
         self.finish_reasons = [reason for reason in reasons if reason]
-        if capture.messages:
+        if self.wants_messages:
             self.output_messages = [
                 completion(generation.text, reason) for generation, reason in zip(answered, reasons, strict=True)
             ]
@@ -116,7 +118,7 @@ class Completions:
         )
         if scope is None:
             return None
-        if call.recording and call.capture.messages:
+        if call.recording and call.wants_messages:
             with suppress(Exception):  # what LangChain refuses it will refuse again, and the call fails with that
                 call.given = (model._convert_input(own["input"]).to_string(),)  # noqa: SLF001
         return Begun(scope, (model, *args))

@@ -70,7 +70,7 @@ class ChatModels:
         )
         if scope is None:
             return None
-        if call.recording and call.capture.messages:
+        if call.recording and call.wants_messages:
             with suppress(Exception):  # what LangChain refuses it will refuse again, and the call fails with that
                 call.given = model._convert_input(own["input"]).to_messages()  # noqa: SLF001
         return Begun(scope, (model, *args))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from spanloom.call import Call, current
     from spanloom.config import Config
+    from spanloom.logprocessor import SpanloomLogProcessor
     from spanloom.manual import agent, chat, embeddings, node, rerank, retrieval, tool, workflow
     from spanloom.processor import SpanloomProcessor
     from spanloom.scores import evaluation, feedback
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Call",
     "Config",
+    "SpanloomLogProcessor",
     "SpanloomProcessor",
     "__version__",
     "agent",
@@ -48,6 +50,7 @@ __all__ = [
 _HOMES: Final = {
     "Call": ("spanloom.call", "Call"),
     "Config": ("spanloom.config", "Config"),
+    "SpanloomLogProcessor": ("spanloom.logprocessor", "SpanloomLogProcessor"),
     "SpanloomProcessor": ("spanloom.processor", "SpanloomProcessor"),
     "__version__": ("spanloom.version", "VERSION"),
     "agent": ("spanloom.manual", "agent"),

@@ -13,7 +13,7 @@ import functools
 import os
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakKeyDictionary
 
 from opentelemetry import trace
@@ -24,6 +24,7 @@ from opentelemetry.trace.propagation import get_current_span as innermost_span
 
 from spanloom.carried import stamps
 from spanloom.guard import guarded
+from spanloom.nested import note
 from spanloom.processor import SpanloomProcessor
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.sdk.trace import Span
     from opentelemetry.util.types import AttributeValue
+
+_S = TypeVar("_S", bound=ReadableSpan)
 
 
 class Apart:
@@ -145,16 +148,19 @@ class Tap(SpanProcessor):
         self._around: dict[int, tuple[SpanContext | None, Mapping[str, AttributeValue]]] = {}
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Note where it starts."""
+        """Note where it starts, and pass on."""
+        placed = span
         with guarded("apart.start", "the place of a span of the program's own"):
             around = innermost_span(parent_context)
             theirs = span.get_span_context()
             inside = around.get_span_context() if self._apart.is_ours(around) else None
             self._apart.enter(theirs, inside)
             carried = stamps(parent_context)
+            note(span, parent_context)
             if inside is not None or carried:
                 self._around[theirs.span_id] = inside, carried
-        self._processor.on_start(span, parent_context)
+            placed = self._placed(span, theirs, inside)
+        self._processor.on_start(placed, parent_context)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Pass on, from where it started."""
@@ -167,7 +173,7 @@ class Tap(SpanProcessor):
                 self._apart.leave(context)
         self._processor.on_end(placed)
 
-    def _placed(self, span: ReadableSpan, context: SpanContext, inside: SpanContext | None) -> ReadableSpan:
+    def _placed(self, span: _S, context: SpanContext, inside: SpanContext | None) -> _S:
         at_home = self._apart.at_home
         if inside is None and at_home(context) is context:
             return span

@@ -10,8 +10,11 @@ from spanloom.frames import without_ours
 from spanloom.guard import swallow
 from spanloom.jsontext import KEY_BYTES, SMALLEST, Writer, clean, cut, hides, note, size
 from spanloom.redact import LONGEST, MARGIN, Redactor
+from spanloom.serializers import Serializers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from spanloom.config import Config
 
 _FRAMES: Final = 128  # of a stack trace, the innermost
@@ -22,11 +25,17 @@ _SHORT: Final = 64
 class Capture:
     """Turns values and exceptions into attribute values as `config` allows."""
 
-    __slots__ = ("_exception_messages", "_names", "_redactor", "io", "limit", "messages", "params", "state", "tools")
+    __slots__ = (
+        *("_exception_messages", "_names", "_redactor", "_serializers"),
+        *("io", "limit", "messages", "params", "replaced", "state", "tools"),
+    )
 
     def __init__(self, config: Config) -> None:
         self.limit = config.max_value_bytes
         self._redactor = Redactor(config)
+        serializers = self._serializers = Serializers(config.serializers) if config.serializers else None
+        # What the program wants in a value's place, or the value; for who reads its fields before `json` does.
+        self.replaced: Callable[[object], object] | None = serializers.replaced if serializers is not None else None
         self._exception_messages = config.exception_messages
         self._names: dict[str, str] = {}
         self.messages = config.captures("messages")
@@ -42,7 +51,7 @@ class Capture:
         """
         room = max(limit or self.limit, SMALLEST)
         try:
-            return Writer(self._redactor, room).write(value, room)
+            return Writer(self._redactor, room, self._serializers).write(value, room)
         except Exception as exc:
             swallow("capture", "a captured value (a redactor or a value failed; nothing of it was kept)", exc)
             return None
@@ -63,6 +72,11 @@ class Capture:
         if len(text) <= _SHORT and len(self._names) < _NAMES:  # names repeat, and redaction takes a while
             self._names[text] = name
         return name
+
+    def word(self, text: str) -> str:
+        """As `name`, a provider's word that is compared with others: in lower case, unless a part of it is hidden."""
+        shown = self.name(text)
+        return text.lower() if shown == text else shown
 
     def identity(self, text: str) -> str | None:
         """An id of a provider's making: short, and redacted by the user's own patterns and callable only.

@@ -9,8 +9,8 @@ import dataclasses
 import json
 import os
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
 
 from spanloom.guard import LOG
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
 CAPTURE_MESSAGE_CONTENT: Final = "OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT"
+COMPLETION_HOOK: Final = "OTEL_INSTRUMENTATION_GENAI_COMPLETION_HOOK"
 CAPTURE: Final = "SPANLOOM_CAPTURE"
 CAPTURE_EXCEPTION_MESSAGES: Final = "SPANLOOM_CAPTURE_EXCEPTION_MESSAGES"
 MAX_VALUE_BYTES: Final = "SPANLOOM_MAX_VALUE_BYTES"
@@ -41,11 +42,12 @@ MIN_VALUE_BYTES: Final = 256
 
 TRUE: Final = frozenset({"true", "1", "yes", "on"})
 FALSE: Final = frozenset({"false", "0", "no", "off"})
-_CONTENT_MODES: Final = {
-    "no_content": False,
-    "span_only": True,
-    "event_only": False,  # events of our own arrive with the metrics and events work; spans stay bare
-    "span_and_event": True,
+# Whether content goes onto spans, and into events -> the word for it.
+CONTENT_MODES: Final = {
+    (False, False): "NO_CONTENT",
+    (True, False): "SPAN_ONLY",
+    (False, True): "EVENT_ONLY",
+    (True, True): "SPAN_AND_EVENT",
 }
 
 
@@ -55,12 +57,17 @@ class Config:
 
     Attributes:
         content: record values (inputs, outputs, state, parameters) on spans.
-        capture: which kinds of content, of `CAPTURE_KINDS`; no effect while `content` is off.
+        events: emit an event for each model call, with what was asked and answered.
+        completion_hook: the name of the entry point that is handed what was asked and answered, the official GenAI
+            packages' own (`upload`); empty for none.
+        capture: which kinds of content, of `CAPTURE_KINDS`; no effect where content goes nowhere.
         exception_messages: record messages and stack traces of exceptions (the type always is).
         max_value_bytes: upper bound of one captured value's JSON text, in UTF-8 bytes.
         redact: apply the built-in redaction set (API keys, bearer tokens, credentials, e-mail, card numbers).
         redact_patterns: further regular expressions; each match is replaced.
         redactor: a callable `str -> str` applied last; if it raises, the value is dropped.
+        serializers: what is recorded in the place of values of a type and its subclasses: functions from such a value
+            to a plain one.
         draft_names: write names that are still drafts of the GenAI conventions (`gen_ai.step.name`).
         metric_names: `legacy` (what the official Python packages emit) or `main` (the conventions' newer names).
         pocketflow_phases: which PocketFlow phases get spans, of `PHASES`.
@@ -72,12 +79,15 @@ class Config:
     """
 
     content: bool = False
+    events: bool = False
+    completion_hook: str = ""
     capture: frozenset[str] = CAPTURE_KINDS
     exception_messages: bool = True
     max_value_bytes: int = 16_384
     redact: bool = True
     redact_patterns: tuple[re.Pattern[str], ...] = ()
     redactor: Callable[[str], str] | None = None
+    serializers: Mapping[type, Callable[[Any], Any]] = field(default_factory=dict[type, Any], hash=False)
     draft_names: bool = True
     metric_names: str = LEGACY
     pocketflow_phases: frozenset[str] = PHASES
@@ -87,7 +97,7 @@ class Config:
     prices: str | None = None
 
     def captures(self, kind: str) -> bool:
-        """Whether values of `kind` (of `CAPTURE_KINDS`) are recorded."""
+        """Whether values of `kind` (of `CAPTURE_KINDS`) are recorded on spans."""
         return self.content and kind in self.capture
 
     @classmethod
@@ -114,7 +124,8 @@ class _Reader:
         self._environ = environ
 
     def config(self, default: Config) -> Config:
-        content = self._content(default.content)
+        content, events = self._content((default.content, default.events))
+        hook = self._get(COMPLETION_HOOK)
         messages = self._flag(CAPTURE_EXCEPTION_MESSAGES, default.exception_messages)
         patterns: tuple[re.Pattern[str], ...] = ()
         try:
@@ -123,9 +134,12 @@ class _Reader:
             LOG.warning(
                 "%s; give %s. Until then no content and no exception messages are captured.", exc, _PATTERNS_FORM
             )
-            content = messages = False
+            content = events = messages = False
+            hook = ""
         return Config(
             content=content,
+            events=events,
+            completion_hook=hook,
             capture=self._names(CAPTURE, CAPTURE_KINDS, default.capture),
             exception_messages=messages,
             max_value_bytes=self._bytes(MAX_VALUE_BYTES, default.max_value_bytes),
@@ -143,21 +157,23 @@ class _Reader:
     def _get(self, name: str) -> str:
         return self._environ.get(name, "").strip()
 
-    def _content(self, default: bool) -> bool:
+    def _content(self, default: tuple[bool, bool]) -> tuple[bool, bool]:
+        """Whether content goes onto spans, and into events."""
         text = self._get(CAPTURE_MESSAGE_CONTENT).lower()
         if not text:
             return default
         if text in TRUE or text in FALSE:
-            return text in TRUE
-        if text in _CONTENT_MODES:
-            return _CONTENT_MODES[text]
+            return text in TRUE, False
+        for places, word in CONTENT_MODES.items():
+            if text == word.lower():
+                return places
         reject(
             CAPTURE_MESSAGE_CONTENT,
             text,
             "NO_CONTENT, SPAN_ONLY, EVENT_ONLY, SPAN_AND_EVENT, true, false",
             "NO_CONTENT",
         )
-        return False  # the side on which nothing leaks
+        return False, False  # the side on which nothing leaks
 
     def _flag(self, name: str, default: bool) -> bool:
         text = self._get(name).lower()

@@ -17,7 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
-from spanloom import names
+from spanloom import genai, names
 from spanloom.guard import LOG, guarded
 
 if TYPE_CHECKING:
@@ -133,6 +133,13 @@ def cost_of(call: Mapping[str, AttributeValue], config: Config) -> dict[str, Att
         )
         return {names.COST_UNKNOWN: True} if cost is None else {names.COST_USD: cost}
     return {}
+
+
+def cost_of_call(span: Mapping[str, Any], config: Config) -> dict[str, AttributeValue]:
+    """As `cost_of`, of any span: nothing where it is no model call, or has its cost."""
+    if span.get(names.GEN_AI_OPERATION_NAME) not in genai.INFERENCES or names.COST_USD in span:
+        return {}
+    return cost_of(span, config)
 
 
 class _Loaded:

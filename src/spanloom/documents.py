@@ -31,7 +31,7 @@ def documents_text(documents: object, capture: Capture) -> str | None:
     waiting = min(len(given), max(left // _SMALLEST, 1))
     texts: list[str] = []
     for document in given[:waiting]:
-        text = capture.json(shown(document), left // waiting - 1)
+        text = capture.json(shown(_replaced(document, capture)), left // waiting - 1)
         if text is None:
             return None
         texts.append(text)
@@ -40,6 +40,15 @@ def documents_text(documents: object, capture: Capture) -> str | None:
     if len(texts) < len(given):
         texts.append(f'{{"omitted":{len(given) - len(texts)}}}')
     return f"[{','.join(texts)}]"
+
+
+def _replaced(document: object, capture: Capture) -> object:
+    """The document, alone or with its score, as the program wants it recorded."""
+    if capture.replaced is None:
+        return document
+    if isinstance(document, tuple):
+        return tuple(map(capture.replaced, cast("tuple[object, ...]", document)))
+    return capture.replaced(document)
 
 
 def shown(document: object) -> dict[str, Any]:

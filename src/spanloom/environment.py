@@ -14,14 +14,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from spanloom.config import CAPTURE_MESSAGE_CONTENT, FALSE, JSONL_DIR, TRUE
+from spanloom.config import CAPTURE_MESSAGE_CONTENT, CONTENT_MODES, FALSE, JSONL_DIR, TRUE
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, MutableMapping
 
+JSONL_RUNNING: Final = "SPANLOOM_JSONL_RUNNING"  # the exporter reads it
 RUN: Final = "SPANLOOM_RUN"  # from `spanloom run` to the process it starts; not for users
 TRACES_EXPORTER: Final = "OTEL_TRACES_EXPORTER"
 METRICS_EXPORTER: Final = "OTEL_METRICS_EXPORTER"
+LOGS_EXPORTER: Final = "OTEL_LOGS_EXPORTER"
 
 
 def prepare_environment(environ: MutableMapping[str, str] | None = None) -> None:
@@ -69,7 +71,16 @@ def exporter_names(environ: Mapping[str, str] | None = None) -> list[str]:
 
 def metric_exporter_names(environ: Mapping[str, str] | None = None) -> list[str]:
     """The metrics exporters by name: `OTEL_METRICS_EXPORTER`, else none."""
-    given = _listed(os.environ if environ is None else environ, METRICS_EXPORTER)
+    return _named(METRICS_EXPORTER, environ)
+
+
+def log_exporter_names(environ: Mapping[str, str] | None = None) -> list[str]:
+    """The exporters of log records by name: `OTEL_LOGS_EXPORTER`, else none."""
+    return _named(LOGS_EXPORTER, environ)
+
+
+def _named(variable: str, environ: Mapping[str, str] | None) -> list[str]:
+    given = _listed(os.environ if environ is None else environ, variable)
     return [] if given == ["none"] else given
 
 
@@ -96,22 +107,30 @@ def content_mode_given(environ: Mapping[str, str] | None = None) -> bool:
     return bool((os.environ if environ is None else environ).get(CAPTURE_MESSAGE_CONTENT, "").strip())
 
 
-def announce_content(on: bool, *, decided: bool, environ: MutableMapping[str, str] | None = None) -> None:
+def content_mode(on: bool, environ: Mapping[str, str] | None = None) -> str:
+    """The mode where an argument or option has decided about content: on spans, and in events if these are asked for.
+
+    Args:
+        on: whether content is recorded on spans.
+        environ: the environment; default: the process's.
+    """
+    given = (os.environ if environ is None else environ).get(CAPTURE_MESSAGE_CONTENT, "").strip().upper()
+    return CONTENT_MODES[on, on and given == CONTENT_MODES[True, True]]
+
+
+def announce_content(on: bool, events: bool, *, decided: bool, environ: MutableMapping[str, str] | None = None) -> None:
     """Tell the official GenAI packages about content where they look: in the environment, and in their words.
 
     Args:
         on: whether content is recorded on spans.
-        decided: by an argument or option, which wins over the variable; False where `on` was read from it.
+        events: whether it is recorded in events.
+        decided: by an argument or option, which wins over the variable; False where it was read from there.
         environ: the environment; default: the process's.
     """
     env = os.environ if environ is None else environ
-    mode = env.get(CAPTURE_MESSAGE_CONTENT, "").strip().upper()
-    if on:
-        fits = mode in ("SPAN_ONLY", "SPAN_AND_EVENT")
-    else:
-        fits = mode == "NO_CONTENT" or (not decided and mode in ("", "EVENT_ONLY"))
-    if not fits:
-        env[CAPTURE_MESSAGE_CONTENT] = "SPAN_ONLY" if on else "NO_CONTENT"
+    mode, given = CONTENT_MODES[on, events], env.get(CAPTURE_MESSAGE_CONTENT, "").strip().upper()
+    if given != mode and (decided or given or on or events):
+        env[CAPTURE_MESSAGE_CONTENT] = mode
 
 
 def overlaid(changes: Mapping[str, str]) -> dict[str, str]:
@@ -190,4 +209,4 @@ def child_environment(options: RunOptions) -> dict[str, str]:
         *(part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part and part != entry),
     ]
     handed = {"PYTHONPATH": os.pathsep.join(path), RUN: options.to_environment(), JSONL_DIR: options.directory}
-    return {**os.environ, **handed}
+    return {JSONL_RUNNING: "true", **os.environ, **handed}

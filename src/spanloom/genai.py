@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
 
 
+# Operations that are a model call.
+INFERENCES: Final = (names.OP_CHAT, names.OP_TEXT_COMPLETION, names.OP_GENERATE_CONTENT)
+
+
 class Operation(NamedTuple):
     """A span's name and the attributes it starts with."""
 
@@ -225,6 +229,7 @@ def request_parameters(*given: Mapping[str, object]) -> dict[str, AttributeValue
 
 # What providers say, in lower case, and the convention's word for it (`FinishReason` of its message schemas).
 _FINISH_REASONS: Final = {
+    **{word: word for word in ("stop", "length", "content_filter", "tool_call", "compaction", "error")},
     "end_turn": "stop",
     "stop_sequence": "stop",
     "complete": "stop",
@@ -252,6 +257,8 @@ _FINISH_REASONS: Final = {
 
 
 def finish_reason(told: str) -> str:
-    """The convention's word for a provider's finish reason; the provider's own, in lower case, where it has none."""
-    reason = told.lower()
-    return _FINISH_REASONS.get(reason, reason)
+    """The convention's word for a provider's finish reason; the provider's own, as it was told, where it has none.
+
+    `Capture.word` makes the latter one case, once it has been redacted.
+    """
+    return _FINISH_REASONS.get(told.lower(), told)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
 from spanloom import interop, names
+from spanloom.carried import stamps
 from spanloom.guard import guarded
 from spanloom.messages import messages_text, parts_text, tools_text
 from spanloom.span import Scope, current_scope
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
     from typing_extensions import Self
 
+    from spanloom.details import Details
     from spanloom.genai import Operation
     from spanloom.messages import Message, Part
 
@@ -51,12 +53,9 @@ _USAGE: Final = (
     names.GEN_AI_USAGE_CACHE_WRITE_INPUT_TOKENS,
     names.GEN_AI_USAGE_REASONING_OUTPUT_TOKENS,
 )
-_WORDS: Final = (
-    names.GEN_AI_REQUEST_STOP_SEQUENCES,
-    names.GEN_AI_REQUEST_REASONING_LEVEL,
-    names.GEN_AI_RESPONSE_MODEL,
-    names.GEN_AI_RESPONSE_FINISH_REASONS,
-)
+# Texts that are recorded whatever the content settings say.
+_ASKED: Final = (names.GEN_AI_REQUEST_STOP_SEQUENCES, names.GEN_AI_REQUEST_REASONING_LEVEL)
+_ANSWERED: Final = (names.GEN_AI_RESPONSE_MODEL, names.GEN_AI_RESPONSE_FINISH_REASONS)
 UNKNOWN: Final = Usage()
 NOTHING_USED: Final = Usage(0, 0)
 
@@ -73,10 +72,11 @@ class Inference(Scope):
         finish_reasons: the convention's words (`spanloom.genai.finish_reason`), one for each choice.
         usage: the tokens used.
         cache_hit: the answer came from a cache in this process, so nothing was used.
-        input_messages: what the model was asked, `spanloom.messages`; only while `capture.messages` is on, like:
+        input_messages: what the model was asked, `spanloom.messages`; only while `wants_messages`, like:
         output_messages: what it has answered,
         system_instructions: parts that were given apart from the messages,
         tool_definitions: tools that it was offered.
+        wants_messages: what is asked and answered is recorded somewhere; while False no message is built.
     """
 
     response_model: str | None = None
@@ -88,11 +88,15 @@ class Inference(Scope):
     output_messages: Sequence[Message] | None = None
     system_instructions: Sequence[Part] | None = None
     tool_definitions: Sequence[Part] | None = None
+    wants_messages = False
     _time_to_first_chunk: float | None = None
     _asked: Mapping[str, AttributeValue] = MappingProxyType({})
     _started = 0.0
     _inner: Inference | None = None
     _inner_usage = UNKNOWN
+    _details: Details | None = None
+    _later_chunks = 0
+    _last_chunk = 0.0
 
     def begin(self, operation: Callable[[], Operation]) -> Inference | Inner | None:
         """The scope to make the call in: this one, opened, unless another one's span already stands for the call.
@@ -119,17 +123,25 @@ class Inference(Scope):
     def start(self, operation: Operation) -> Self:
         """Open the span, in any case."""
         self._started = perf_counter()
-        self._hide_secrets(operation.attributes)
+        self._hide_secrets(operation.attributes, _ASKED)
         self._asked = operation.attributes
         self.open(operation.span_name, operation.attributes, kind=SpanKind.CLIENT)
         if self.recording:
-            self.announced = interop.announcement()
+            details = self._telemetry.details
+            if details is not None and details.wanted:
+                self._details = details
+                self._asked = {**stamps(), **operation.attributes}
+            if self._details is not None or self._telemetry.capture.messages:
+                self.wants_messages = True
+            self.announced = interop.announcement(content=self.wants_messages)
         return self
 
-    @property
-    def wants_messages(self) -> bool:
-        """Whether what is asked and answered is recorded; while False no message is built."""
-        return self._telemetry.capture.messages
+    def part_of(self, outer: Inference) -> None:
+        """It is made inside another call, whose span stands for it."""
+        if outer.unsampled:
+            self._telemetry = self._telemetry.contentless
+        self._details = outer._details
+        self.wants_messages = self._details is not None or self._telemetry.capture.messages
 
     def failed(self, kind: str, message: str | None = None) -> None:
         """The provider has answered with an error as data, of which no exception tells.
@@ -149,6 +161,11 @@ class Inference(Scope):
         if self._time_to_first_chunk is None:
             self._time_to_first_chunk = perf_counter() - self._started
 
+    def next_chunk(self) -> None:
+        """A part of a streamed answer has arrived, after the first one."""
+        self._later_chunks += 1
+        self._last_chunk = perf_counter()
+
     def collect(self) -> None:
         """Set the fields from what the call has returned; called once, at its end. For subclasses."""
 
@@ -157,11 +174,14 @@ class Inference(Scope):
         self.collect()
         if self.cache_hit:
             self.usage, self._time_to_first_chunk = NOTHING_USED, None
+        elif self._later_chunks and self._time_to_first_chunk is not None:
+            self.per_chunk = (self._last_chunk - self._started - self._time_to_first_chunk) / self._later_chunks
 
     def absorb(self, call: Inference) -> None:
         """Keep what a call inside this one has learned: the last answer, and what all of them have used."""
         call.cache_hit = call.cache_hit and (self._inner is None or self._inner.cache_hit)
         self._inner = call
+        self.per_chunk = call.per_chunk
         self._inner_usage = self._inner_usage.plus(call.usage)
 
     def describe(self) -> dict[str, AttributeValue]:
@@ -179,14 +199,20 @@ class Inference(Scope):
             found[names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = self._time_to_first_chunk
         if names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK in found:
             found[names.GEN_AI_REQUEST_STREAM] = True
-        self._hide_secrets(found)
+        self._hide_secrets(found, _ANSWERED)
         if self._telemetry.config.cost:
             from spanloom.cost import cost_of
 
             found.update(cost_of({**self._asked, **found}, self._telemetry.config))
         if self._telemetry.capture.messages:
-            found.update(self._content())
+            found.update(self.content())
         return found
+
+    def tell(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """As `Scope.tell`; and what was asked and answered, to who wants it besides the span."""
+        super().tell(attributes)
+        if self._details is not None:
+            self._details.tell(self, {**self._asked, **attributes})
 
     def answer(self) -> dict[str, AttributeValue]:
         """What this call itself knows of the answer."""
@@ -199,20 +225,24 @@ class Inference(Scope):
             found[names.GEN_AI_RESPONSE_FINISH_REASONS] = self.finish_reasons
         return found
 
-    def _hide_secrets(self, facts: dict[str, AttributeValue]) -> None:
-        """In the request's and the response's texts that are recorded whatever the content settings say."""
+    def _hide_secrets(self, facts: dict[str, AttributeValue], words: Sequence[str]) -> None:
+        """In the texts below the keys `words`, and in the id of the response."""
         capture = self._telemetry.capture
-        for key in _WORDS:
+        for key in words:
             value = facts.get(key)
+            if value is None:
+                continue
             if isinstance(value, str):
                 facts[key] = capture.name(value)
-            elif value is not None:
-                facts[key] = [capture.name(str(text)) for text in cast("Sequence[object]", value)]
+            else:
+                shown = capture.word if key == names.GEN_AI_RESPONSE_FINISH_REASONS else capture.name
+                facts[key] = [shown(str(text)) for text in cast("Sequence[object]", value)]
         identity = facts.pop(names.GEN_AI_RESPONSE_ID, None)
         if isinstance(identity, str) and (shown := capture.identity(identity)) is not None:
             facts[names.GEN_AI_RESPONSE_ID] = shown
 
-    def _content(self) -> dict[str, AttributeValue]:
+    def content(self, limit: int | None = None) -> dict[str, str]:
+        """JSON texts of what was asked and answered, by attribute, each in at most `limit` bytes (default: as set)."""
         capture = self._telemetry.capture
         answered = self.output_messages or (self._inner.output_messages if self._inner is not None else None)
         texts = (
@@ -221,13 +251,23 @@ class Inference(Scope):
             (names.GEN_AI_INPUT_MESSAGES, messages_text, self.input_messages),
             (names.GEN_AI_OUTPUT_MESSAGES, messages_text, answered),
         )
-        return {key: text for key, write, what in texts if what and (text := write(capture, what)) is not None}
+        below: dict[str, list[Part]] = {}
+        if not (self.input_messages and answered):
+            with guarded("inference.said", "what a model call below has said (opentelemetry-util-genai has changed)"):
+                below = interop.said(self.announced)
+        return {
+            key: text
+            for key, write, own in texts
+            if (what := own or below.get(key)) and (text := write(capture, what, limit)) is not None
+        }
 
     def finish(self) -> None:
         """As `Scope.finish`; of what was said nothing is kept, as a background task keeps its context and so this."""
         super().finish()
         self.input_messages = self.output_messages = self.system_instructions = self.tool_definitions = None
-        self._inner = None
+        if self.announced is not None:
+            interop.forget(self.announced)
+        self._inner = self._details = None
 
 
 class Inner(Scope):
@@ -237,6 +277,7 @@ class Inner(Scope):
         self._call = call
         self._outer = outer
         self.recording = True
+        call.part_of(outer)
         tell = call.item
         if tell is not None:
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.instrumentation.dependencies import DependencyConflict
     from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+    from opentelemetry.sdk._logs import LogRecordProcessor
     from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import TracerProvider
@@ -73,10 +74,30 @@ def switch_on(
     return None
 
 
-def instrument_all(wanted: frozenset[str] | None = None) -> tuple[BaseInstrumentor, ...]:
-    """Switch on every one of `instrumentors(wanted)`; returns those that are on now because of this call."""
-    on = [switch_on(point, asked=wanted is not None) for point in instrumentors(wanted)]
-    return tuple(instrumentor for instrumentor in on if instrumentor is not None)
+class Instrumented:
+    """Switches on every one of `instrumentors(wanted)`, each when the program imports what it is for.
+
+    Args:
+        wanted: entry-point names; None for all.
+    """
+
+    def __init__(self, wanted: frozenset[str] | None = None) -> None:
+        self._asked = wanted is not None
+        self._on: list[BaseInstrumentor] = []
+        self._wanted = True
+        for point in instrumentors(wanted):
+            when_needed(point, self._switch_on)
+
+    def _switch_on(self, point: EntryPoint) -> None:
+        instrumentor = switch_on(point, asked=self._asked) if self._wanted else None
+        if instrumentor is not None:
+            self._on.append(instrumentor)
+
+    def off(self) -> None:
+        """Switch off those that are on because of this, and let the rest be."""
+        self._wanted = False
+        while self._on:
+            self._on.pop(0).uninstrument()
 
 
 def when_needed(point: EntryPoint, action: Callable[[EntryPoint], None]) -> None:
@@ -85,26 +106,26 @@ def when_needed(point: EntryPoint, action: Callable[[EntryPoint], None]) -> None
     Many instrumentors import their framework. A program that never does should not wait for it, and one with a
     file of that name beside its script must get its own.
     """
-    place = _framework(point)
-    if place is None or place.name in sys.modules:
+    module, root = _framework(point) or ("", Path())
+    if not module or module in sys.modules:
         action(point)
         return
 
     def imported(framework: ModuleType) -> None:
-        with guarded(f"instrument {point.name}", f"the spans of {place.name}"):
+        with guarded(f"instrument {point.name}", f"the spans of {module}"):
             mine = sys.modules.get(point.module)
             # Being imported by the program itself, and importing the framework: the program will switch it on.
             busy = mine is not None and getattr(mine.__spec__, "_initializing", False)
-            if not busy and place.parent.resolve() in Path(framework.__file__ or "").resolve().parents:
+            if not busy and root.resolve() in Path(framework.__file__ or "").resolve().parents:
                 action(point)
 
-    wrapt.register_post_import_hook(imported, place.name)
+    wrapt.register_post_import_hook(imported, module)
 
 
-def _framework(point: EntryPoint) -> Path | None:
-    """Where the one distribution is that the instrumentor's extra `instruments` names; None if that is unclear.
+def _framework(point: EntryPoint) -> tuple[str, Path] | None:
+    """The module of the one distribution that the instrumentor's extra `instruments` names, and the folder it lies in.
 
-    The path's name is the module to import.
+    None if that is unclear.
     """
     requires = (point.dist.requires if point.dist else None) or ()
     names = {found[1] for text in requires if (found := _INSTRUMENTS.match(text))}
@@ -112,10 +133,14 @@ def _framework(point: EntryPoint) -> Path | None:
         return None
     (name,) = names
     try:
-        place = Path(str(distribution(name).locate_file(name.replace("-", "_"))))
+        root = Path(str(distribution(name).locate_file("")))
     except PackageNotFoundError:
         return None
-    return place if (place / "__init__.py").exists() or place.with_suffix(".py").exists() else None
+    for module in (name.replace("-", "_"), name.replace("-", ".")):  # the latter: google-genai is google.genai
+        place = root.joinpath(*module.split("."))
+        if (place / "__init__.py").exists() or place.with_suffix(".py").exists():
+            return module, root
+    return None
 
 
 def _switched_on(point: EntryPoint, arguments: dict[str, Any]) -> BaseInstrumentor | None:
@@ -149,6 +174,13 @@ def make_reader(name: str) -> MetricReader:
 
     made = _made("metrics", name, {})
     return made if isinstance(made, MetricReader) else PeriodicExportingMetricReader(made)
+
+
+def make_log_processor(name: str) -> LogRecordProcessor:
+    """As `make_exporter`, for log records: what hands them to the exporter of that name, without anybody waiting."""
+    from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+
+    return BatchLogRecordProcessor(_made("logs", name, {}))
 
 
 def _made(signal: str, name: str, arguments: dict[str, Any]) -> Any:

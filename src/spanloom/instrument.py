@@ -175,7 +175,7 @@ class GatedInstrumentor(BaseInstrumentor):
         """Switch on, once; a second call does nothing.
 
         Args:
-            **kwargs: `tracer_provider`, `meter_provider` (default: the global ones), `config` (a
+            **kwargs: `tracer_provider`, `meter_provider`, `logger_provider` (default: the global ones), `config` (a
                 `spanloom.config.Config`, default: the process's), and what the loader passes.
 
         Raises:

@@ -7,19 +7,22 @@ calls in the same way and respect theirs. The package is never imported by us: w
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from opentelemetry import context as otel_context
 
-from spanloom import names
+from spanloom import messages, names
 from spanloom.carried import OPEN_EMBEDDING, OPEN_INFERENCE
 from spanloom.genai import finish_reason
 from spanloom.guard import LOG, swallow
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
+
+    from spanloom.messages import Part
 
 _MODULE: Final = "opentelemetry.util.genai.invocation"
 
@@ -79,9 +82,17 @@ INFERENCE: Final = _Calls(OPEN_INFERENCE, "InferenceData", "model calls")
 EMBEDDING: Final = _Calls(OPEN_EMBEDDING, "EmbeddingData", "embeddings")
 
 
-def announcement(calls: _Calls = INFERENCE) -> Any:
-    """Data for a call of ours, which instrumentations below fill; None where nobody looks for it."""
-    return calls.make()
+def announcement(calls: _Calls = INFERENCE, *, content: bool = False) -> Any:
+    """Data for a call of ours, which instrumentations below fill; None where nobody looks for it.
+
+    Args:
+        calls: the kind of call.
+        content: what was asked and answered is wanted, too.
+    """
+    data = calls.make()
+    if content and data is not None:
+        data.capture_content = True
+    return data
 
 
 def call_is_open(calls: _Calls = INFERENCE, *, ours: object = None) -> bool:
@@ -97,6 +108,8 @@ def call_is_open(calls: _Calls = INFERENCE, *, ours: object = None) -> bool:
 def told(data: object) -> dict[str, AttributeValue]:
     """What instrumentations below have put into an `announcement`, as attributes."""
     found: dict[str, AttributeValue] = {}
+    if data is None:
+        return found
     fields: dict[str, object] = getattr(data, "__dict__", {})
     for field, attribute in _FIELDS:
         value = fields.get(field)
@@ -108,3 +121,41 @@ def told(data: object) -> dict[str, AttributeValue]:
         if texts:
             found[names.GEN_AI_RESPONSE_FINISH_REASONS] = texts
     return found
+
+
+def said(data: object) -> dict[str, list[Part]]:
+    """What instrumentations below have put into an `announcement` of what was asked and answered, by attribute."""
+    fields: dict[str, Any] = getattr(data, "__dict__", {})
+    return {
+        attribute: [shown(item) for item in cast("Sequence[Any]", told)]
+        for field, attribute, shown in _SAID
+        if isinstance(told := fields.get(field), Sequence) and not isinstance(told, str)
+    }
+
+
+def forget(data: object) -> None:
+    """Of what was said nothing is kept in an `announcement`: the context of a background task keeps that."""
+    fields: dict[str, Any] = getattr(data, "__dict__", {})
+    fields.update({field: None for field, _, _ in _SAID if field in fields})
+
+
+def _fields(item: Any) -> Part:
+    """What a part of theirs has; the last fields first, as that is the order in which ours are written."""
+    known = [field.name for field in dataclasses.fields(item)]
+    return {name: value for name in reversed(known) if (value := getattr(item, name)) is not None}
+
+
+def _asked(message: Any) -> Part:
+    return messages.message(message.role, [_fields(part) for part in message.parts], message.name)
+
+
+def _answered(message: Any) -> Part:
+    return messages.output([_fields(part) for part in message.parts], message.finish_reason, message.role)
+
+
+_SAID: Final = (
+    ("system_instructions", names.GEN_AI_SYSTEM_INSTRUCTIONS, _fields),
+    ("tool_definitions", names.GEN_AI_TOOL_DEFINITIONS, _fields),
+    ("input_messages", names.GEN_AI_INPUT_MESSAGES, _asked),
+    ("output_messages", names.GEN_AI_OUTPUT_MESSAGES, _answered),
+)

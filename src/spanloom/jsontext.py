@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from spanloom.redact import Redactor
+    from spanloom.serializers import Serializers
 
 SMALLEST: Final = 64  # no element is begun in less room
 KEY_BYTES: Final = 256
@@ -67,12 +68,19 @@ def size(text: str) -> int:
 
 
 class Writer:
-    """One walk over one value, with a redactor applied to every text in it."""
+    """One walk over one value, with a redactor applied to every text in it.
 
-    __slots__ = ("_above", "_effort", "_redactor")
+    Args:
+        redactor: takes secrets out.
+        limit: bytes that the whole text may take.
+        serializers: what the program wants recorded in the place of values of its own types; None: as they are.
+    """
 
-    def __init__(self, redactor: Redactor, limit: int) -> None:
+    __slots__ = ("_above", "_effort", "_redactor", "_serializers")
+
+    def __init__(self, redactor: Redactor, limit: int, serializers: Serializers | None = None) -> None:
         self._redactor = redactor
+        self._serializers = serializers
         self._effort = _EFFORT * limit
         self._above: set[int] = set()
 
@@ -89,8 +97,9 @@ class Writer:
             return self._integer(value, room)
         if kind is float:
             return self._float(value, room)
-        if issubclass(kind, _CONTAINERS):
-            return self._nested(value, kind, room, depth)
+        own = self._serializers is not None and self._serializers.of(kind) is not None
+        if own or issubclass(kind, _CONTAINERS):
+            return self._nested(value, kind, room, depth, own)
         return self._other(value, kind, room, depth)
 
     def _other(self, value: Any, kind: type[Any], room: int, depth: int) -> str:
@@ -107,7 +116,7 @@ class Writer:
         text = _standard_text(value, kind) or label(value)
         return self._nested(value, kind, room, depth) if text is None else self._string(text, room)
 
-    def _nested(self, value: Any, kind: type[Any], room: int, depth: int) -> str:
+    def _nested(self, value: Any, kind: type[Any], room: int, depth: int, own: bool = False) -> str:
         identity = id(value)
         if identity in self._above:
             return '"<cycle>"'
@@ -115,6 +124,8 @@ class Writer:
             return '"<too deep>"'
         self._above.add(identity)
         try:
+            if own and self._serializers is not None:  # the program's word for it may hold such values again
+                return self.write(self._serializers.replaced(value), room, depth + 1)
             if issubclass(kind, dict):
                 return self._mapping(_DICT.items(value), _DICT.__len__(value), room, depth)
             for container in _CONTAINERS:

@@ -62,18 +62,15 @@ def _configure(options: RunOptions, *, content: bool) -> config.Config:
     decision = options.content
     if decision is None and content and not environment.content_mode_given():
         decision = True
-    if decision is not None:
-        environment.announce_content(decision, decided=True)
-    settings = config.Config.from_environment()
+    changes = {} if decision is None else {config.CAPTURE_MESSAGE_CONTENT: environment.content_mode(decision)}
+    settings = config.Config.from_environment(environment.overlaid(changes))
     config.activate(settings)
-    environment.announce_content(settings.content, decided=False)  # off where redaction is broken
+    environment.announce_content(settings.content, settings.events, decided=decision is not None)
     return settings
 
 
 def _embedded(options: RunOptions) -> Callable[[], str]:
-    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-
-    from spanloom import installed, meters, sdk
+    from spanloom import installed, loggers, meters, sdk
     from spanloom.processor import SpanloomProcessor
     from spanloom.provider import YieldingProvider, give_way, install
 
@@ -82,8 +79,12 @@ def _embedded(options: RunOptions) -> Callable[[], str]:
         meters.set_up(lambda: sdk.resource(None, options.name))
     except ValueError as exc:
         LOG.warning("There are no metrics: %s. Check OTEL_METRICS_EXPORTER.", exc)
+    try:
+        loggers.set_up(lambda: sdk.resource(None, options.name))
+    except ValueError as exc:
+        LOG.warning("There are no log records: %s. Check OTEL_LOGS_EXPORTER.", exc)
     exporter: Any = installed.make_exporter("jsonl", directory=options.directory)
-    processor = SimpleSpanProcessor(exporter)
+    processor = exporter.span_processor()
     provider = YieldingProvider(resource=sdk.resource(None, options.name))
     provider.add_span_processor(SpanloomProcessor())
     provider.add_span_processor(processor)

@@ -20,6 +20,7 @@ Part = dict[str, Any]
 Message = dict[str, Any]
 
 _UNKNOWN: Final = "unknown"
+_REASON: Final = "finish_reason"
 _SHORT: Final = 256  # bytes of what is not a part's last field: identifiers of some kind
 _MARK: Final = 128  # bytes of a mark for what was left out
 _MANY: Final = 256  # items are guessed at, not looked at
@@ -94,7 +95,7 @@ def message(role: str, parts: Sequence[Part], name: str | None = None) -> Messag
 
 def output(parts: Sequence[Part], finish_reason: str | None = None, role: str = "assistant") -> Message:
     """What the model has answered, one message for each choice. The schema requires a finish reason."""
-    return {"role": role, "finish_reason": finish_reason or _UNKNOWN, "parts": parts}
+    return {"role": role, _REASON: finish_reason or _UNKNOWN, "parts": parts}
 
 
 def tool(name: str, kind: str = "function", description: str | None = None, parameters: object = None) -> Part:
@@ -167,8 +168,8 @@ class _Writer:
         missing = len(messages) - len(first) - len(last)
         if missing:
             mark = message("omitted", [_missing(missing, "message")])
-            if "finish_reason" in messages[0]:
-                mark["finish_reason"] = _UNKNOWN
+            if _REASON in messages[0]:
+                mark[_REASON] = _UNKNOWN
             first.append(self._message(mark, _MARK))
         return _array([*first, *reversed(last)])
 
@@ -176,14 +177,18 @@ class _Writer:
         """A message or part as it is, without sharing out the room."""
         pieces: list[str] = []
         for key, value in fields.items():
-            made = _array([self._whole(part, room) for part in value]) if key == "parts" else self._value(value, room)
+            made = (
+                _array([self._whole(part, room) for part in value]) if key == "parts" else self._field(key, value, room)
+            )
             pieces.append(f'"{key}":{made}')
         return f"{{{','.join(pieces)}}}"
 
     def _message(self, message: Message, room: int) -> str:
         """One message, in more than `room` where that is too little for any."""
         head = "".join(
-            f'"{key}":{self._value(value, min(_SHORT, room // 4))},' for key, value in message.items() if key != "parts"
+            f'"{key}":{self._field(key, value, min(_SHORT, room // 4))},'
+            for key, value in message.items()
+            if key != "parts"
         )
         return f'{{{head}"parts":{self.parts(message["parts"], room - size(head) - 10)}}}'
 
@@ -238,6 +243,9 @@ class _Writer:
             left -= size(made)
             pieces.append(f'"{key}":{made}')
         return f"{{{','.join(pieces)}}}"
+
+    def _field(self, key: str, value: object, room: int) -> str:
+        return self._value(self._capture.word(value) if key == _REASON and type(value) is str else value, room)
 
     def _value(self, value: object, room: int) -> str:
         if type(value) is str and value in _OURS:

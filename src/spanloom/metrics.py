@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 from opentelemetry import metrics, trace
 
-from spanloom import names
+from spanloom import genai, names
 from spanloom.config import MAIN
 from spanloom.guard import swallow
 
@@ -44,10 +44,9 @@ _CALL: Final = (
 )
 _RUNS: Final = {names.OP_INVOKE_WORKFLOW: names.GEN_AI_WORKFLOW_NAME, names.OP_INVOKE_AGENT: names.GEN_AI_AGENT_NAME}
 _NAMED: Final = (*_RUNS, names.OP_RUN_STEP)
-_INFERENCES: Final = (names.OP_CHAT, names.OP_TEXT_COMPLETION, names.OP_GENERATE_CONTENT)
 # Of each operation, the attributes of its span that its metrics have: few values each, and never content.
 _KEYS: Final[dict[str, tuple[str, ...]]] = {
-    **dict.fromkeys((*_INFERENCES, names.OP_EMBEDDINGS, names.OP_RETRIEVAL, names.OP_RERANK), _CALL),
+    **dict.fromkeys((*genai.INFERENCES, names.OP_EMBEDDINGS, names.OP_RETRIEVAL, names.OP_RERANK), _CALL),
     names.OP_INVOKE_WORKFLOW: (names.GEN_AI_WORKFLOW_NAME,),
     names.OP_INVOKE_AGENT: (names.GEN_AI_AGENT_NAME, names.GEN_AI_REQUEST_MODEL),
     names.OP_EXECUTE_TOOL: (names.GEN_AI_TOOL_NAME, names.GEN_AI_TOOL_TYPE, names.GEN_AI_AGENT_NAME),
@@ -64,12 +63,14 @@ class _Told(NamedTuple):
         seconds: how long it took.
         attributes: of the metrics.
         described: of the span, as far as it got them at its end.
+        per_chunk: seconds between two parts of a streamed answer, on the average; None where there were no two.
         context: with the span, for exemplars.
     """
 
     seconds: float
     attributes: dict[str, AttributeValue]
     described: Mapping[str, AttributeValue]
+    per_chunk: float | None
     context: Context
 
     def tokens(self, key: str) -> int | None:
@@ -90,6 +91,8 @@ class _Instruments:
         workflow = self._seconds(names.METRIC_WORKFLOW_DURATION, "Duration of a workflow's run.", WORKFLOW_SECONDS)
         agent = self._seconds(names.METRIC_AGENT_DURATION, "Duration of an agent's run.", AGENT_SECONDS)
         node = self._seconds(names.METRIC_NODE_DURATION, "Duration of a node of a workflow.", SECONDS)
+        # UCUM has no currencies. The general metric conventions have what it lacks as an annotation, in braces.
+        self._cost = meter.create_counter(names.METRIC_COST, unit="{USD}", description="What model calls have cost.")
         self.tell: dict[str, Callable[[_Told], None]] = {
             **dict.fromkeys((names.OP_RETRIEVAL, names.OP_RERANK), _teller(self.operation)),
             names.OP_INVOKE_WORKFLOW: _teller(workflow),
@@ -103,8 +106,20 @@ class _Instruments:
             name, unit="s", description=description, explicit_bucket_boundaries_advisory=boundaries
         )
 
-    def _first_chunk(self, name: str) -> Histogram:
-        return self._seconds(name, "Time from a model call's start to the first part of its streamed answer.", SECONDS)
+    def _chunks(self, to_first: str, per_chunk: str) -> tuple[Histogram, Histogram]:
+        first = "Time from a model call's start to the first part of its streamed answer."
+        later = "Time between two parts of a streamed answer, on the average of a call."
+        return self._seconds(to_first, first, SECONDS), self._seconds(per_chunk, later, SECONDS)
+
+    def _tell_rest(self, told: _Told, chunks: tuple[Histogram, Histogram]) -> None:
+        """What only some model calls have: a stream's times, a known price."""
+        seconds = (told.described.get(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK), told.per_chunk)
+        for histogram, time in zip(chunks, seconds, strict=True):
+            if isinstance(time, (int, float)):
+                histogram.record(time, _without_error(told.attributes), told.context)
+        cost = told.described.get(names.COST_USD)
+        if isinstance(cost, (int, float)):
+            self._cost.add(cost, _without_error(told.attributes), told.context)
 
     def _tokens(self, name: str, description: str) -> Histogram:
         return self._meter.create_histogram(
@@ -118,8 +133,8 @@ class _Legacy(_Instruments):
     def __init__(self, meter: Meter) -> None:
         super().__init__(meter)
         self._usage = self._tokens(names.METRIC_TOKEN_USAGE, "Tokens used by a model call.")
-        self._chunk = self._first_chunk(names.METRIC_TIME_TO_FIRST_CHUNK)
-        self.tell.update(dict.fromkeys((*_INFERENCES, names.OP_EMBEDDINGS), self._call))
+        self._streams = self._chunks(names.METRIC_TIME_TO_FIRST_CHUNK, names.METRIC_TIME_PER_OUTPUT_CHUNK)
+        self.tell.update(dict.fromkeys((*genai.INFERENCES, names.OP_EMBEDDINGS), self._call))
 
     def _call(self, told: _Told) -> None:
         self.operation.record(told.seconds, told.attributes, told.context)
@@ -127,7 +142,7 @@ class _Legacy(_Instruments):
             count = told.tokens(key)
             if count is not None:
                 self._usage.record(count, {**told.attributes, names.GEN_AI_TOKEN_TYPE: kind}, told.context)
-        _tell_first_chunk(self._chunk, told)
+        self._tell_rest(told, self._streams)
 
 
 class _Main(_Instruments):
@@ -136,7 +151,9 @@ class _Main(_Instruments):
     def __init__(self, meter: Meter) -> None:
         super().__init__(meter)
         self._duration = self._seconds(names.METRIC_INFERENCE_DURATION, "Duration of a model call.", SECONDS)
-        self._chunk = self._first_chunk(names.METRIC_INFERENCE_TIME_TO_FIRST_CHUNK)
+        self._streams = self._chunks(
+            names.METRIC_INFERENCE_TIME_TO_FIRST_CHUNK, names.METRIC_INFERENCE_TIME_PER_OUTPUT_CHUNK
+        )
         self._per_call = (
             (_INPUT, self._tokens(names.METRIC_INFERENCE_INPUT_TOKENS, "Input tokens of a model call.")),
             (_OUTPUT, self._tokens(names.METRIC_INFERENCE_OUTPUT_TOKENS, "Output tokens of a model call.")),
@@ -164,7 +181,7 @@ class _Main(_Instruments):
             )
         )
         self.tell[names.OP_EMBEDDINGS] = _teller(self.operation)
-        self.tell.update(dict.fromkeys(_INFERENCES, self._call))
+        self.tell.update(dict.fromkeys(genai.INFERENCES, self._call))
 
     def _call(self, told: _Told) -> None:
         self._duration.record(told.seconds, told.attributes, told.context)
@@ -176,7 +193,7 @@ class _Main(_Instruments):
             count = told.tokens(key)
             if count is not None or key in (_INPUT, _OUTPUT):
                 counter.add(count or 0, counted, told.context)
-        _tell_first_chunk(self._chunk, told)
+        self._tell_rest(told, self._streams)
 
 
 def _teller(histogram: Histogram) -> Callable[[_Told], None]:
@@ -184,12 +201,6 @@ def _teller(histogram: Histogram) -> Callable[[_Told], None]:
         histogram.record(told.seconds, told.attributes, told.context)
 
     return tell
-
-
-def _tell_first_chunk(histogram: Histogram, told: _Told) -> None:
-    seconds = told.described.get(names.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK)
-    if isinstance(seconds, (int, float)):
-        histogram.record(seconds, _without_error(told.attributes), told.context)
 
 
 def _without_error(attributes: Mapping[str, AttributeValue]) -> dict[str, AttributeValue]:
@@ -308,7 +319,7 @@ class Measure:
         if names.NODE_NAME in attributes:
             attributes.update(_run_around(scope))
         seconds = max(at - self._start, 0) / 1e9
-        self._tell(_Told(seconds, attributes, described, trace.set_span_in_context(span)))
+        self._tell(_Told(seconds, attributes, described, scope.per_chunk, trace.set_span_in_context(span)))
 
 
 def _run_around(scope: Scope) -> dict[str, AttributeValue]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, cast
 
 from spanloom import genai, messages, recording
@@ -47,8 +48,8 @@ class ModelCall(Asked, Inference):
 
     def tell_input(self, value: object, system: object, offered: object) -> None:
         """The messages."""
-        if self._telemetry.capture.messages:
-            self.input_messages = recording.messages(value)
+        if self.wants_messages:
+            self.input_messages = recording.messages(value, self._telemetry.capture.replaced)
             if system is not None:
                 self.system_instructions = parts(system)
             if offered is not None:
@@ -56,11 +57,11 @@ class ModelCall(Asked, Inference):
 
     def tell_output(self, value: object) -> None:
         """The answer, or several."""
-        if self._telemetry.capture.messages:
+        if self.wants_messages:
             reason = _reason_in(cast("dict[str, object]", value)) if isinstance(value, dict) else None
             self.output_messages = [
                 messages.output(said["parts"], reason, "assistant" if said["role"] == "user" else said["role"])
-                for said in recording.messages(cast("object", value))
+                for said in recording.messages(cast("object", value), self._telemetry.capture.replaced)
             ]
 
     def tell_returned(self, value: object, *, capture: bool) -> None:
@@ -103,6 +104,9 @@ class ModelCall(Asked, Inference):
         if assembler is None:
             self.first_chunk()
             assembler = self._assembler = recording.Assembler(self)
+        else:  # `next_chunk`, without a call for each item
+            self._later_chunks += 1
+            self._last_chunk = perf_counter()
         assembler.add(item)
 
     def drained(self) -> None:

@@ -27,6 +27,11 @@ def module_of(kind: type) -> str:
     return module if type(module) is str else ""
 
 
+def ancestors(kind: type) -> tuple[type, ...]:
+    """A class and what it inherits from, the nearest first."""
+    return _mro(kind)
+
+
 def type_name(kind: type) -> str:
     """`module.Qualified.Name` of a class."""
     return ".".join(filter(None, (module_of(kind), _qualname(kind))))

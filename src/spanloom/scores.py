@@ -11,15 +11,14 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from opentelemetry import trace
-from opentelemetry._logs import get_logger
+from opentelemetry._logs import LogRecord
 from opentelemetry.context import Context
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext
 
 from spanloom import names
 from spanloom.guard import LOG, guarded
 from spanloom.jsontext import key_text
-from spanloom.telemetry import own_capture
-from spanloom.version import VERSION
+from spanloom.telemetry import own_capture, own_logger
 
 if TYPE_CHECKING:
     from opentelemetry.util.types import AttributeValue
@@ -97,8 +96,10 @@ def _record(attributes: dict[str, AttributeValue], about: SpanContext | Span | N
     span = about if isinstance(about, Span) else current
     if span.is_recording() and span.get_span_context() == meant:
         span.add_event(names.GEN_AI_EVALUATION_EVENT, attributes)
-    get_logger("spanloom", VERSION).emit(
-        event_name=names.GEN_AI_EVALUATION_EVENT,
-        attributes=attributes,
-        context=trace.set_span_in_context(NonRecordingSpan(meant), Context()) if meant.is_valid else None,
+    own_logger().emit(
+        LogRecord(
+            event_name=names.GEN_AI_EVALUATION_EVENT,
+            attributes=attributes,
+            context=trace.set_span_in_context(NonRecordingSpan(meant), Context()) if meant.is_valid else None,
+        )
     )

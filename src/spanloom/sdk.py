@@ -7,19 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor, SpanExporter
+from opentelemetry.sdk.trace import SynchronousMultiSpanProcessor, TracerProvider
+from opentelemetry.sdk.trace.export import SpanExporter
 
-from spanloom import config, environment, meters
+from spanloom import config, environment, loggers, meters, pipeline
 from spanloom.guard import LOG
-from spanloom.installed import instrument_all, make_exporter
+from spanloom.installed import Instrumented
 from spanloom.processor import SpanloomProcessor
 from spanloom.provider import YieldingProvider
+from spanloom.serializers import refused
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
-    from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
 
 class _Active:
@@ -32,7 +31,7 @@ class _Active:
 
     provider: TracerProvider | None = None
     made: TracerProvider | None = None
-    instrumentors: tuple[BaseInstrumentor, ...] = ()
+    instrumentors: Instrumented | None = None
 
 
 def init(
@@ -48,11 +47,13 @@ def init(
     redact: bool | None = None,
     redact_patterns: Iterable[str] | None = None,
     redactor: Callable[[str], str] | None = None,
+    serializers: Mapping[type, Callable[[Any], Any]] | None = None,
 ) -> TracerProvider:
     """Set up tracing for this process. Every argument left out comes from the environment.
 
     Metrics are off, unless the program has set a global `MeterProvider` or `OTEL_METRICS_EXPORTER` names exporters;
-    then, where the program has none, one is made and set.
+    then, where the program has none, one is made and set. The same holds for events: `LoggerProvider`,
+    `OTEL_LOGS_EXPORTER`.
 
     If the program has set a global SDK `TracerProvider`, that one is used and the given exporters are added to it;
     else one is made and set, with a `SpanloomProcessor` before its exporters (a program adds that to its own).
@@ -63,7 +64,8 @@ def init(
             `OTEL_TRACES_EXPORTER`; without it `otlp` if an `OTEL_EXPORTER_OTLP_*` endpoint is set, else `jsonl`.
         directory: where `jsonl` writes (else `SPANLOOM_JSONL_DIR`, else `.spanloom`).
         instrumentors: entry-point names to switch on; default: every installed one, as `opentelemetry-instrument`
-            does, less `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`.
+            does, less `OTEL_PYTHON_DISABLED_INSTRUMENTATIONS`. Each is switched on when the program imports what it
+            is for, so that no program waits for a framework that it does not use.
         content: record values on spans (else `OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT`).
         capture: kinds of content, of `messages`, `tools`, `io`, `state`, `params` (else `SPANLOOM_CAPTURE`).
         exception_messages: record exceptions' messages and stack traces, not only their types.
@@ -71,6 +73,8 @@ def init(
         redact: apply the built-in redaction.
         redact_patterns: further regular expressions whose matches are replaced.
         redactor: a last `str -> str` over each captured text; if it raises, the text is dropped.
+        serializers: what is recorded in the place of values of a type and its subclasses, wherever they stand:
+            functions from such a value to a plain one (a text, a dict, ...), which is bounded and redacted like any.
 
     Returns:
         The provider, for `get_tracer`, `add_span_processor` and the like.
@@ -89,14 +93,16 @@ def init(
         redact=redact,
         redact_patterns=redact_patterns,
         redactor=redactor,
+        serializers=serializers,
     )
     existing = trace.get_tracer_provider()
     theirs = isinstance(existing, TracerProvider) and existing is not _Active.made
     chosen = [] if theirs and exporters is None else _chosen(exporters)
     meters.set_up(lambda: resource(service_name))
-    processors = [_processor(exporter, directory) for exporter in chosen]
+    loggers.set_up(lambda: resource(service_name))
+    processors = [pipeline.processor(exporter, directory) for exporter in chosen]
     config.activate(settings)
-    environment.announce_content(settings.content, decided=content is not None)
+    environment.announce_content(settings.content, settings.events, decided=content is not None)
     if isinstance(existing, TracerProvider):
         provider = existing
         named = existing.resource.attributes.get("service.name")
@@ -114,12 +120,12 @@ def init(
     for processor in processors:
         provider.add_span_processor(processor)
     _Active.provider = provider
-    _Active.instrumentors = instrument_all(None if instrumentors is None else frozenset(_several(instrumentors)))
+    _Active.instrumentors = Instrumented(None if instrumentors is None else frozenset(_several(instrumentors)))
     return provider
 
 
 def flush(timeout_millis: int = 30_000) -> bool:
-    """Hand every ended span and what was measured to the exporters now (before a serverless freeze, at a checkpoint).
+    """Hand ended spans, log records and what was measured to the exporters now (before a serverless freeze, say).
 
     Args:
         timeout_millis: how long to wait at most.
@@ -130,23 +136,24 @@ def flush(timeout_millis: int = 30_000) -> bool:
     provider: Any = _Active.provider or trace.get_tracer_provider()
     force_flush = getattr(provider, "force_flush", None)
     spans = True if force_flush is None else bool(force_flush(timeout_millis))
-    return meters.flush(timeout_millis) and spans
+    return all((spans, meters.flush(timeout_millis), loggers.flush(timeout_millis)))
 
 
 def shutdown() -> None:
     """Undo `init`: switch its instrumentors off, flush, and shut down the provider if `init` made it.
 
     OpenTelemetry allows one global provider per process, so a later `init` takes the old one up again, with new
-    exporters and the old resource. A meter provider that `init` made is flushed, and goes on.
+    exporters and the old resource. Providers of metrics and logs that `init` made are flushed, and go on.
     """
-    for instrumentor in _Active.instrumentors:
-        instrumentor.uninstrument()
+    if _Active.instrumentors is not None:
+        _Active.instrumentors.off()
     if _Active.provider is not None:
         _Active.provider.force_flush()
         if _Active.provider is _Active.made:
             _Active.provider.shutdown()
         meters.flush(30_000)
-    _Active.provider, _Active.instrumentors = None, ()
+        loggers.flush(30_000)
+    _Active.provider, _Active.instrumentors = None, None
     config.activate(None)
 
 
@@ -186,13 +193,6 @@ def _chosen(exporters: str | SpanExporter | Sequence[str | SpanExporter] | None)
     return given
 
 
-def _processor(exporter: str | SpanExporter, directory: str | None) -> SpanProcessor:
-    """Files are written as spans end, so that a killed program leaves them; the network is never waited for."""
-    if exporter == "jsonl":
-        return SimpleSpanProcessor(make_exporter("jsonl", directory=directory or config.trace_directory()))
-    return BatchSpanProcessor(make_exporter(exporter) if isinstance(exporter, str) else exporter)
-
-
 def _several(value: Iterable[str]) -> list[str]:
     """A single name is a list of one, not of its letters."""
     return [value] if isinstance(value, str) else list(value)
@@ -205,12 +205,15 @@ def _settings(
     redact_patterns: Iterable[str] | None,
     redactor: Callable[[str], str] | None,
     max_value_bytes: int | None,
+    serializers: Mapping[type, Callable[[Any], Any]] | None,
     **changes: Any,
 ) -> config.Config:
     if max_value_bytes is not None and max_value_bytes < config.MIN_VALUE_BYTES:
         raise ValueError(f"max_value_bytes={max_value_bytes}: give {config.MIN_VALUE_BYTES} bytes or more")
     if redactor is not None and not callable(redactor):
         raise ValueError(f"redactor: {redactor!r} cannot be called; give a function from text to text")
+    if serializers is not None and (wrong := refused(serializers)) is not None:
+        raise ValueError(f"serializers: {wrong}")
     kinds = None if capture is None else frozenset(_several(capture))
     if kinds is not None and kinds - config.CAPTURE_KINDS:
         unknown = ", ".join(sorted(kinds - config.CAPTURE_KINDS))
@@ -221,7 +224,12 @@ def _settings(
         patterns = config.compile_patterns(_several(redact_patterns), "redact_patterns")
         overlaid[config.REDACT_PATTERNS] = ""
     if content is not None:  # through the reader, which has a last word where redaction is broken
-        overlaid[config.CAPTURE_MESSAGE_CONTENT] = str(content)
+        overlaid[config.CAPTURE_MESSAGE_CONTENT] = environment.content_mode(content)
     return config.Config.from_environment(environment.overlaid(overlaid)).replace(
-        capture=kinds, redact_patterns=patterns, redactor=redactor, max_value_bytes=max_value_bytes, **changes
+        capture=kinds,
+        redact_patterns=patterns,
+        redactor=redactor,
+        max_value_bytes=max_value_bytes,
+        serializers=serializers,
+        **changes,
     )

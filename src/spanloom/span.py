@@ -12,14 +12,13 @@ from collections import deque
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Final
 
-from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.context.contextvars_context import ContextVarsRuntimeContext
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 
 from spanloom import names
 from spanloom.carried import OPEN_EMBEDDING, OPEN_INFERENCE, STAMPS
+from spanloom.contexts import adds_context, attach, detach, get_context, put, with_span
 from spanloom.guard import swallow
 from spanloom.outcomes import CANCELLED, early_end, error_type, holds, way_to
 
@@ -56,7 +55,7 @@ def below_dropped() -> bool:
 
 
 def _is_below(scope: Scope) -> bool:
-    current = trace.get_current_span(_get_context()).get_span_context()
+    current = trace.get_current_span(get_context()).get_span_context()
     return current.trace_id == scope.span.get_span_context().trace_id and not current.trace_flags.sampled
 
 
@@ -75,6 +74,7 @@ class Scope:
         raised: ways to exceptions of scopes below that already carry the `exception` event; the last ones.
         result: what the call returned, for `describe`.
         failure: `error.type` of what this scope failed with; the cause told by scopes below that it cancelled.
+        per_chunk: seconds between two parts of a streamed answer, on the average; None where there were no two.
         stamps: attributes that every span below starts with (`spanloom.carried`); this one gets them by `open`.
         item: is told every item of a stream that runs in this scope; None where the scope does not look at them.
         announced: what provider instrumentors below find as the open model call; None tells them there is none.
@@ -94,6 +94,7 @@ class Scope:
     raised: deque[Callable[[], BaseException | None]] | None = None
     result: Any = None
     failure: str | None = None
+    per_chunk: float | None = None
     stamps: Mapping[str, AttributeValue] | None = None
     announced: object = None
     announced_embedding: object = None
@@ -120,7 +121,7 @@ class Scope:
     ) -> Self:
         """Start the span under the current one. Not yet current: that is `enter`."""
         try:
-            stamps: Any = self.stamps or _get_context().get(STAMPS)
+            stamps: Any = self.stamps or get_context().get(STAMPS)
             if stamps:
                 attributes = {**stamps, **attributes} if attributes else stamps
             metrics = self._telemetry.metrics_on
@@ -153,15 +154,15 @@ class Scope:
         """Make the span current here; undone by `leave` in the same context."""
         try:
             self.parent = _current.get()
-            context = _get_context()
+            context = get_context()
             if context is self._entered_from:  # a stream's next step
                 if self._made is not None:
-                    self._token = _attach(self._made)
+                    self._token = attach(self._made)
             else:
                 made = self._made = self._context_below(context)
                 self._entered_from = context
                 if made is not None:
-                    self._token = _attach(made)
+                    self._token = attach(made)
             self._scope_token = _current.set(self)
         except Exception as exc:
             swallow("span.enter", "the parent of the spans below", exc)
@@ -170,16 +171,16 @@ class Scope:
     def _context_below(self, context: Context) -> Context | None:
         """The context that is current inside; None where it would be no other one."""
         # An unsampled span below an unsampled span of the same trace adds nothing to the context.
-        own = (self.recording and not self.unsampled) or _adds_context(self.span, context)
+        own = (self.recording and not self.unsampled) or adds_context(self.span, context)
         if not own and not self.unsampled:
             return None
-        made = _with_span(context, self.span) if own else Context(context)
+        made = with_span(context, self.span) if own else Context(context)
         if self.stamps is not None:
-            _put(made, STAMPS, self.stamps)
+            put(made, STAMPS, self.stamps)
         if self.announced is not context.get(OPEN_INFERENCE):
-            _put(made, OPEN_INFERENCE, self.announced)
+            put(made, OPEN_INFERENCE, self.announced)
         if self.announced_embedding is not context.get(OPEN_EMBEDDING):
-            _put(made, OPEN_EMBEDDING, self.announced_embedding)
+            put(made, OPEN_EMBEDDING, self.announced_embedding)
         return made if own or made != context else None
 
     def leave(self) -> None:
@@ -195,7 +196,7 @@ class Scope:
                 pass
         if token is not None:
             try:
-                _detach(token)
+                detach(token)
             except (ValueError, RuntimeError):
                 pass
 
@@ -229,8 +230,7 @@ class Scope:
                     described = self.describe()
                     attributes = described if attributes is None else {**described, **attributes}
             finally:  # the outcome is told, whatever becomes of the description
-                if attributes:
-                    self.span.set_attributes(attributes)
+                self.tell(attributes or {})
         except Exception as error:
             swallow("span.describe", "the attributes of a span", error)
         try:
@@ -252,6 +252,11 @@ class Scope:
     def describe(self) -> dict[str, AttributeValue]:
         """What is known only at the end; called once, for recording spans only, and where metrics need it."""
         return {}
+
+    def tell(self, attributes: Mapping[str, AttributeValue]) -> None:
+        """Give the span its last attributes; it ends right after."""
+        if attributes:
+            self.span.set_attributes(attributes)
 
     # -- as a context manager ---------------------------------------------------------------------------------
 
@@ -327,7 +332,7 @@ class Carried:
 
     def __init__(self, scope: Scope | None = None) -> None:
         made = None if scope is None else scope._made  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  its own
-        self.context = _get_context() if made is None else made
+        self.context = get_context() if made is None else made
         self.scope = _current.get() if scope is None else scope
 
     def attached(self) -> Attached:
@@ -344,55 +349,13 @@ class Attached:
         self._carried = carried
 
     def __enter__(self) -> object:
-        self._token = _attach(self._carried.context)
+        self._token = attach(self._carried.context)
         self._scope_token = _current.set(self._carried.scope)
         return None
 
     def __exit__(self, kind: object = None, exc: BaseException | None = None, trace: object = None) -> None:
         try:
             _current.reset(self._scope_token)
-            _detach(self._token)
+            detach(self._token)
         except ValueError:  # a coroutine finalised elsewhere, where nothing of ours is current
             pass
-
-
-_put: Final = dict[str, object].__setitem__  # a Context refuses the assignment: nobody else has this one yet
-
-
-def _with_span(context: Context, span: Span) -> Context:
-    """As `set_span_in_context(span, context)`, in a third of the time, which every span pays."""
-    made = Context(context)
-    _put(made, _SPAN_KEY, span)
-    return made
-
-
-def _detach(token: Token[Context]) -> None:
-    """As `detach(token)`, which would log that a generator was finalised in another context."""
-    token.var.reset(token)
-
-
-def _with_span_publicly(context: Context, span: Span) -> Context:
-    return Context(trace.set_span_in_context(span, context))
-
-
-try:
-    from opentelemetry.trace.propagation import _SPAN_KEY  # pyright: ignore[reportPrivateUsage]
-except ImportError:
-    _with_span = _with_span_publicly
-
-try:
-    _runtime: Any = otel_context._RUNTIME_CONTEXT  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    _attach_to: ContextVar[Context] = _runtime._current_context  # noqa: SLF001
-    if type(_runtime) is not ContextVarsRuntimeContext or not isinstance(_attach_to, ContextVar):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise AttributeError  # noqa: TRY301
-    _get_context, _attach = _attach_to.get, _attach_to.set
-except AttributeError:  # another runtime context (OTEL_PYTHON_CONTEXT), or other internals
-    _get_context, _attach, _detach = otel_context.get_current, otel_context.attach, otel_context.detach
-
-
-def _adds_context(span: Span, context: Context) -> bool:
-    mine = span.get_span_context()
-    if not mine.is_valid:
-        return False
-    above = trace.get_current_span(context).get_span_context()
-    return above.trace_id != mine.trace_id or above.trace_flags != mine.trace_flags

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from opentelemetry import trace
+from opentelemetry._logs import get_logger
 
 from spanloom.capture import Capture
 from spanloom.config import Config, active
@@ -15,9 +16,11 @@ from spanloom.guard import guarded
 from spanloom.lean import lean
 
 if TYPE_CHECKING:
+    from opentelemetry._logs import Logger, LoggerProvider
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import Tracer, TracerProvider
 
+    from spanloom.details import Details
     from spanloom.metrics import Metrics
 
 
@@ -30,12 +33,14 @@ class Telemetry:
         config: the settings.
         capture: turns values into attribute texts as the settings allow.
         metrics: what measures spans while somebody reads metrics; None where nobody ever can.
+        details: where the messages of model calls go besides the span; None where they go nowhere else.
     """
 
     tracer: Tracer
     config: Config
     capture: Capture
     metrics: Metrics | None = None
+    details: Details | None = None
 
     @classmethod
     def create(
@@ -45,6 +50,7 @@ class Telemetry:
         config: Config | None = None,
         *,
         meter_provider: MeterProvider | None = None,
+        logger_provider: LoggerProvider | None = None,
     ) -> Telemetry:
         """For the instrumentation scope `name` (the instrumentor's package); defaults are the process's own."""
         from spanloom.metrics import Metrics
@@ -60,7 +66,13 @@ class Telemetry:
         metrics = None
         with guarded("metrics.create", "the metrics"):
             metrics = Metrics.create(name, VERSION, meter_provider, settings.metric_names)
-        return cls(tracer, settings, Capture(settings), metrics)
+        details = None
+        if (settings.events or settings.completion_hook) and "messages" in settings.capture:
+            from spanloom.details import Details
+
+            with guarded("details.create", "the events of model calls"):
+                details = Details.create(get_logger(name, VERSION, logger_provider), settings)
+        return cls(tracer, settings, Capture(settings), metrics, details)
 
     @property
     def metrics_on(self) -> Metrics | None:
@@ -70,9 +82,9 @@ class Telemetry:
 
     @functools.cached_property
     def contentless(self) -> Telemetry:
-        """The same for spans that are only measured: no content, no messages of exceptions, no cost."""
-        config = self.config.replace(content=False, exception_messages=False, cost=False)
-        return dataclasses.replace(self, config=config, capture=Capture(config))
+        """The same for spans that are only measured: no content, no events, no messages of exceptions."""
+        config = self.config.replace(content=False, exception_messages=False)
+        return dataclasses.replace(self, config=config, capture=Capture(config), details=None)
 
 
 class _Own:
@@ -82,12 +94,14 @@ class _Own:
         provider: given to `use`; None is the process's.
         config: given to `use`; None is the process's.
         meter_provider: given to `use`; None is the process's.
+        logger_provider: given to `use`; None is the process's.
         made: what `own` has made last, and of which provider.
     """
 
     provider: TracerProvider | None = None
     config: Config | None = None
     meter_provider: MeterProvider | None = None
+    logger_provider: LoggerProvider | None = None
     made: tuple[TracerProvider, Telemetry] | None = None
     capture: tuple[Config, Capture] | None = None
 
@@ -96,6 +110,7 @@ def use(
     tracer_provider: TracerProvider | None = None,
     config: Config | None = None,
     meter_provider: MeterProvider | None = None,
+    logger_provider: LoggerProvider | None = None,
 ) -> None:
     """Where the spans go that the program opens itself (`spanloom.chat(...)` and the like).
 
@@ -103,8 +118,10 @@ def use(
         tracer_provider: for programs that have no global one, and for tests; None: the process's.
         config: None: the process's settings.
         meter_provider: where their metrics go; None: the process's.
+        logger_provider: where their events go; None: the process's.
     """
-    _Own.provider, _Own.config, _Own.meter_provider = tracer_provider, config, meter_provider
+    _Own.provider, _Own.config = tracer_provider, config
+    _Own.meter_provider, _Own.logger_provider = meter_provider, logger_provider
     _Own.made = None
 
 
@@ -116,11 +133,24 @@ def own() -> Telemetry | None:
     if made is not None and made[0] is provider and made[1].config is settings:
         telemetry = made[1]
     else:
-        telemetry = Telemetry.create("spanloom", provider, settings, meter_provider=_Own.meter_provider)
+        telemetry = Telemetry.create(
+            "spanloom",
+            provider,
+            settings,
+            meter_provider=_Own.meter_provider,
+            logger_provider=_Own.logger_provider,
+        )
         _Own.made = provider, telemetry
     if isinstance(provider, trace.ProxyTracerProvider) and telemetry.metrics_on is None:
         return None
     return telemetry
+
+
+def own_logger() -> Logger:
+    """Where events go that the program tells itself (evaluations); nowhere while the process has no logger provider."""
+    from spanloom.version import VERSION
+
+    return get_logger("spanloom", VERSION, _Own.logger_provider)
 
 
 def own_capture() -> Capture:

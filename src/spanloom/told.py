@@ -104,12 +104,19 @@ _SAID: Final[set[tuple[str, str]]] = set()
 
 
 class Asked(Told):
-    """An operation that a model or a store is asked for: a decorated function's only argument is the question."""
+    """An operation that a model or a store is asked for: a decorated function's only argument is the question.
+
+    Attributes:
+        wants_messages: what is asked is recorded elsewhere than on the span.
+    """
+
+    wants_messages = False
 
     def tell_called(self, given: dict[str, Any]) -> None:
         """The argument, or the JSON text of all of them."""
-        value = next(iter(given.values())) if len(given) == 1 else self._telemetry.capture.json(given)
-        self.tell_input(value, None, None)
+        if self.wants_messages or self._telemetry.capture.messages:
+            value = next(iter(given.values())) if len(given) == 1 else self._telemetry.capture.json(given)
+            self.tell_input(value, None, None)
 
     def tell_response(self, model: str | None, identity: str | None) -> None:
         """Who answered."""

@@ -48,7 +48,7 @@ def test_nothing_set_is_the_default(log):
     ],
 )
 def test_content(log, value, content):
-    assert read(**{CONTENT: value}) == Config(content=content)
+    assert read(**{CONTENT: value}) == Config(content=content, events=value.endswith(("EVENT_ONLY", "AND_EVENT")))
     assert log.lines == []
 
 

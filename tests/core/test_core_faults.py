@@ -216,8 +216,8 @@ class StackContext:
 def test_another_runtime_context(bench, monkeypatch, function):
     kept = StackContext()
     monkeypatch.setattr(otel_context, "_RUNTIME_CONTEXT", kept)
-    monkeypatch.setattr(span, "_attach", otel_context.attach)  # chosen at import, as OpenTelemetry's context is
-    monkeypatch.setattr(span, "_detach", otel_context.detach)
+    monkeypatch.setattr(span, "attach", otel_context.attach)  # chosen at import, as OpenTelemetry's context is
+    monkeypatch.setattr(span, "detach", otel_context.detach)
     seen = []
 
     def look():
@@ -251,8 +251,8 @@ def test_children_of_an_unsampled_root_stay_unsampled_and_the_context_is_attache
 
     bench = make_bench(Recorder(sampler=ParentBased(Root())))
     attached = []
-    attach = span._attach
-    monkeypatch.setattr(span, "_attach", lambda *args: (attached.append(args), attach(*args))[1])
+    attach = span.attach
+    monkeypatch.setattr(span, "attach", lambda *args: (attached.append(args), attach(*args))[1])
 
     def leaf():
         assert current_scope() is not None
@@ -315,14 +315,14 @@ def test_the_fast_way_to_attach_is_opentelemetry_s_own(bench):
     """What spanloom puts into the context is what `attach(set_span_in_context(...))` would have put there."""
     context = Context({"key": "kept"})
     ours = bench.scope("call").span
-    token = span._attach(span._with_span(context, ours))
+    token = span.attach(span.with_span(context, ours))
     try:
         assert otel_context.get_current() == trace.set_span_in_context(ours, context)
         assert type(otel_context.get_current()) is Context
         assert otel_context.get_value("key") == "kept"
         assert trace.get_current_span() is ours
     finally:
-        span._detach(token)
+        span.detach(token)
     assert otel_context.get_current() == {}
     ours.end()
 

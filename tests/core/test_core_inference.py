@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import re
 import weakref
 
 import pytest
@@ -347,6 +348,7 @@ def test_the_calls_own_parameters_count_and_wrong_values_do_not():
         ("refusal", "content_filter"),
         ("SAFETY", "content_filter"),
         ("pause_turn", "pause_turn"),
+        ("PAUSE_Turn", "PAUSE_Turn"),  # one of its own is in lower case once it is redacted
     ],
 )
 def test_finish_reasons_are_the_conventions_words_where_it_has_one(told, reason):
@@ -362,3 +364,26 @@ def test_a_span_without_a_model_has_the_operations_name():
         "gen_ai.provider.name": "acme",
         "gen_ai.request.stream": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("OTHER", "other"),
+        ("MAX_TOKENS", "length"),
+        ("ACME-Secret42", "[REDACTED]"),
+        ("by ACME-Secret42 GmbH", "by [REDACTED] GmbH"),
+    ],
+)
+def test_redaction_sees_a_finish_reason_as_it_was_told(make_bench, told, shown):
+    bench = make_bench(content=True, redact_patterns=(re.compile("ACME-[A-Z][a-z]+[0-9]+"),))
+    call = Inference(bench.telemetry).start(OPERATION)
+    with call:
+        reason = genai.finish_reason(told)
+        call.finish_reasons = [reason]
+        call.output_messages = [messages.output([messages.text("x" * length)], reason) for length in (1, 20_000)]
+
+    attributes = bench.recorder.spans[0].attributes
+    assert attributes["gen_ai.response.finish_reasons"] == (shown,)
+    said = json.loads(attributes["gen_ai.output.messages"])
+    assert {message["finish_reason"] for message in said} == {shown}

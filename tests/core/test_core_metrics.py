@@ -1,6 +1,7 @@
 """The metrics: what is counted, under which names, and that nothing is measured while nobody reads them."""
 
 import asyncio
+import itertools
 from contextlib import nullcontext
 
 import pytest
@@ -13,7 +14,7 @@ from opentelemetry.sdk.metrics import MeterProvider, TraceBasedExemplarFilter
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Decision, Sampler, SamplingResult
 
-from spanloom import genai, names, telemetry
+from spanloom import cost, genai, inference, names, telemetry
 from spanloom.config import Config
 from spanloom.embedding import Embedding
 from spanloom.inference import Inference, Usage
@@ -66,11 +67,13 @@ class Meters:
     def scope(self, operation, scope_class=Scope):
         return scope_class(self.telemetry).open(operation.span_name, operation.attributes)
 
-    def chat(self, failure=None, usage=USED, model="gpt-x-1"):
+    def chat(self, failure=None, usage=USED, model="gpt-x-1", chunks=1):
         """A streamed model call."""
         call = Inference(self.telemetry).begin(lambda: genai.inference("chat", "openai", "gpt-x", streaming=True))
         with pytest.raises(type(failure)) if failure else nullcontext(), call:
             call.first_chunk()
+            for _ in range(chunks - 1):
+                call.next_chunk()
             call.response_model, call.usage = model, usage
             if failure:
                 raise failure
@@ -143,6 +146,66 @@ def test_a_model_call_under_the_newer_names(make):
     assert dict(used["input_tokens"].attributes) == {**ASKED, "gen_ai.token.modality": "unknown"}
     assert meters.attributes("gen_ai.client.inference.operation.input_tokens") == [ASKED]
     assert meters.only("gen_ai.client.inference.operation.output_tokens").sum == 7
+
+
+@pytest.mark.parametrize(
+    ("metric_names", "metric"),
+    [
+        ("legacy", "gen_ai.client.operation.time_per_output_chunk"),
+        ("main", "gen_ai.client.inference.time_per_output_chunk"),
+    ],
+)
+def test_the_time_between_chunks_once_for_each_call(make, monkeypatch, metric_names, metric):
+    meters = make(metric_names=metric_names)
+    ticks = itertools.count(100.0, 0.5)  # two readings less than chunks, and one for the start
+    monkeypatch.setattr(inference, "perf_counter", lambda: next(ticks))
+    meters.chat(chunks=5)
+    meters.chat(chunks=1)
+
+    assert shape(meters.metrics()[metric]) == ("s", SECONDS)
+    point = meters.only(metric)
+    assert (point.count, point.sum) == (1, 0.5)
+    assert dict(point.attributes) == ASKED
+
+
+@pytest.fixture
+def prices(tmp_path, monkeypatch):
+    """A dollar for each 1,000 input tokens of `gpt-x-1`, two for output."""
+    path = tmp_path / "prices.json"
+    path.write_text('{"gpt-x-1": {"input": 1000, "output": 2000}}', encoding="utf-8")
+    monkeypatch.setattr(cost._Loaded, "prices", None)
+    return {"cost": True, "prices": str(path)}
+
+
+@pytest.mark.parametrize("metric_names", ["legacy", "main"])
+@pytest.mark.parametrize("sampler", [None, ALWAYS_OFF], ids=["sampled", "unsampled"])
+def test_what_calls_have_cost(make, prices, metric_names, sampler):
+    meters = make(sampler, metric_names=metric_names, **prices)
+    meters.chat(usage=Usage(1000, 500))
+    meters.chat(usage=Usage(1000, 0), failure=TimeoutError("late"))
+
+    metric = meters.metrics()["spanloom.cost"]
+    assert (metric.unit, metric.data.is_monotonic) == ("{USD}", True)
+    point = meters.only("spanloom.cost")
+    assert point.value == 3.0
+    assert dict(point.attributes) == ASKED
+    assert len(meters.recorder.named("chat gpt-x")) == (0 if sampler else 2)
+
+
+def test_what_is_unknown_is_not_counted_as_nothing(make, prices):
+    meters = make(**prices)
+    meters.chat(model="another", usage=Usage(1000, 500))
+    meters.chat(usage=Usage())
+
+    assert "spanloom.cost" not in meters.metrics()
+    assert meters.recorder.spans[0].attributes["spanloom.cost.unknown"] is True
+
+
+def test_costs_are_not_counted_unless_they_are_asked_for(make, prices):
+    meters = make(**{**prices, "cost": False})
+    meters.chat(usage=Usage(1000, 500))
+
+    assert "spanloom.cost" not in meters.metrics()
 
 
 def test_a_failed_call_under_the_newer_names_has_used_nothing(make):
@@ -531,11 +594,14 @@ def test_a_meter_of_another_sdk_is_used(make):
             recorded.append((self._name, dict(attributes), trace.get_current_span(context).get_span_context().span_id))
 
     class Meter(api.NoOpMeter.__bases__[0]):
-        create_counter = create_up_down_counter = create_observable_counter = create_observable_gauge = None
+        create_up_down_counter = create_observable_counter = create_observable_gauge = None
         create_observable_up_down_counter = create_gauge = None
 
         def create_histogram(self, name, *_, **__):
             return Histogram(name)
+
+        def create_counter(self, name, *_, **__):
+            return api.NoOpCounter(name)
 
     class Provider(api.MeterProvider):
         def get_meter(self, name, version=None, schema_url=None, attributes=None):

@@ -1,4 +1,4 @@
-"""No secret reaches an exporter: not in a span's name, attributes, events, links, status, resource, nor in a log."""
+"""No secret leaves: not in a span's name, attributes, events, links, status, resource, nor in a log record or hook."""
 
 import contextlib
 import itertools
@@ -10,14 +10,16 @@ import types
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
+from opentelemetry._logs import LogRecord
 from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
 from opentelemetry.trace import Status, StatusCode
 
 import spanloom
-from spanloom import config, scores, telemetry
+from spanloom import completion, config, telemetry
 from spanloom.config import Config
 from spanloom.instrument import updates
+from spanloom.logprocessor import SpanloomLogProcessor
 from spanloom.processor import SpanloomProcessor
 from spanloom.state import Snapshot
 from spanloom.testing import Recorder
@@ -133,6 +135,7 @@ def told_model_call(given):
         )
         call.output({"role": "assistant", "content": given.text})
         call.response(model=given.text, id=given.identity)
+        call.finish(given.text)
 
 
 def tool_call(given):
@@ -148,7 +151,7 @@ def recorded_responses(given):
             "choices": [
                 {
                     "message": {"role": "assistant", "content": given.text, "tool_calls": [tool_call(given)]},
-                    "finish_reason": "stop",
+                    "finish_reason": given.text,
                 }
             ],
             "usage": {"prompt_tokens": 1, "completion_tokens": 2},
@@ -243,6 +246,36 @@ def evaluations(given):
         spanloom.feedback(True, given.text)
 
 
+class Own:
+    """A type of the program's own, with a serializer."""
+
+    def __init__(self, value):
+        self.value = value
+
+
+def serialized(given):
+    value = [Own(given.value), {"x": Own(given.text)}]
+    with spanloom.node("n") as call:
+        call.input(value)
+        call.set("shop.value", value)
+    with spanloom.chat("m", provider="p") as call:
+        call.input([{"role": "user", "content": [{"type": "text", "text": given.text}, Own(given.value)]}])
+    with spanloom.retrieval("r") as call:
+        call.documents([Own(given.value), (Own(given.text), 0.5)])
+
+
+def logged_by_others(given):
+    """A provider's own instrumentation, whose content is in log records."""
+    logger = telemetry._Own.logger_provider.get_logger("others")
+    parts = [{"role": "user", "parts": [{"type": "text", "content": given.text}]}]
+    told = {"gen_ai.input.messages": parts, "gen_ai.tool.call.arguments": {"x": given.text, "password": given.text}}
+    with spanloom.node("n"):
+        logger.emit(LogRecord(event_name="gen_ai.client.inference.operation.details", attributes=told))
+        logger.emit(LogRecord(event_name="gen_ai.user.message", body={"content": given.text}))
+        logger.emit(LogRecord(attributes={"event.name": "gen_ai.choice"}, body=given.text))
+        logger.emit(LogRecord(attributes={"exception.message": given.text, "exception.stacktrace": given.text}))
+
+
 def others(given):
     """A provider's own instrumentation, below a spanloom call."""
     tracer = telemetry._Own.provider.get_tracer("others")
@@ -258,7 +291,7 @@ def others(given):
 
 WAYS = [
     *(runs, decorated, told_model_call, recorded_responses, streamed, tools, searches),
-    *(errors, sessions, states, evaluations, others),
+    *(errors, sessions, states, evaluations, serialized, logged_by_others, others),
 ]
 
 
@@ -280,16 +313,33 @@ class Logs:
         return True
 
 
+class Uploads:
+    """A completion hook that keeps what it gets."""
+
+    def __init__(self):
+        self.texts = []
+
+    def on_completion(self, **told):
+        self.texts.append(str([told[key] for key in ("inputs", "outputs", "system_instruction", "tool_definitions")]))
+
+
+def made(**changes):
+    """Settings under which content goes to every place."""
+    given = {"events": True, "completion_hook": "uploads", "serializers": {Own: lambda own: {"shown": own.value}}}
+    return Config(**given, **changes)
+
+
 def exported(way, given, settings_):
-    """What `way` gives to exporters: (where, text) of everything that a span or log record has."""
-    recorder, logs = Recorder(), Logs()
+    """What `way` gives to exporters: (where, text) of everything that a span or log record has, and the hook's part."""
+    recorder, logs, uploads = Recorder(), Logs(), Uploads()
     recorder.provider.add_span_processor(SpanloomProcessor(settings_))
     log_provider = LoggerProvider(shutdown_on_exit=False)
+    log_provider.add_log_record_processor(SpanloomLogProcessor(settings_))
     log_provider.add_log_record_processor(SimpleLogRecordProcessor(logs))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scores, "get_logger", log_provider.get_logger)
+        patch.setitem(completion._Loaded.hooks, "uploads", completion.Hook(uploads))
         config.activate(settings_)
-        telemetry.use(recorder.provider, settings_)
+        telemetry.use(recorder.provider, settings_, logger_provider=log_provider)
         try:
             way(given)
         finally:
@@ -309,6 +359,8 @@ def exported(way, given, settings_):
         yield "the whole", span.to_json()
     for text in logs.texts:
         yield "log record", text
+    for text in uploads.texts:
+        yield "hook", text
 
 
 def seen(text, secret):
@@ -325,7 +377,7 @@ def test_no_secret_in_whatever_is_exported(secrets):
     def check(case, content):
         where, secret = case
         for way in WAYS:
-            found = list(exported(way, where, Config(content=content, redact_patterns=(PATTERN,))))
+            found = list(exported(way, where, made(content=content, redact_patterns=(PATTERN,))))
             assert len(found) > 1
             leaks = [f"{way.__name__}: {place}: {text}" for place, text in found if seen(text, secret)]
             assert not leaks
@@ -337,5 +389,7 @@ def test_and_each_way_would_tell():
     """Without redaction the secret is seen by every way: the test above looks where it stands."""
     text = "sk-proj-a1B2c3D4e5F6g7H8i9J0"
     for way in WAYS:
-        found = exported(way, Planted(text, [text], [5]), Config(content=True, redact=False))
+        found = list(exported(way, Planted(text, [text], [5]), made(content=True, redact=False)))
         assert any(seen(shown, text) for _, shown in found), way.__name__
+        if way in (told_model_call, recorded_responses, streamed):
+            assert {place for place, shown in found if seen(shown, text)} > {"hook", "log record"}

@@ -246,7 +246,7 @@ def test_a_span_that_was_made_without_the_sdk():
     bare = ReadableSpan("chat")
     ours = SpanloomProcessor(Config())
     for made in (span, bare):
-        ours._redact(made)
+        ours._mend(made)
 
     assert dict(span.attributes) == {MESSAGES: MARK}
     assert not bare.attributes
@@ -311,7 +311,7 @@ def test_any_json_stays_json_and_loses_its_secrets(value, ascii_only):
 )
 def test_structures(given, expected):
     span = ReadableSpan("chat", attributes={MESSAGES: given})
-    SpanloomProcessor(Config())._redact(span)
+    SpanloomProcessor(Config())._mend(span)
 
     assert dict(span.attributes) == {MESSAGES: expected}
 
@@ -343,7 +343,7 @@ def test_without_redaction_nothing_is_read():
 
 def test_the_processs_settings_are_followed(monkeypatch):
     site = Site()
-    site.provider._active_span_processor._span_processors[0]._settings = None
+    site.provider._active_span_processor._span_processors[0]._in_force._given = None
     monkeypatch.setattr(config._Active, "config", Config(redact=False))
     assert site.send(KEY) == KEY
     monkeypatch.setattr(config._Active, "config", Config())
@@ -372,7 +372,7 @@ def test_a_failure_of_ours_is_not_the_programs(lenient):
         def status(self):
             raise RuntimeError("internals have changed")
 
-    SpanloomProcessor(Config())._redact(Broken("chat", attributes={MESSAGES: KEY}))
+    SpanloomProcessor(Config())._mend(Broken("chat", attributes={MESSAGES: KEY}))
 
     assert "the redaction of a span of another instrumentation" in lenient.lines[0]
 

@@ -1,4 +1,4 @@
-"""What the tests of the JSONL exporter share: real SDK spans, and a strict reader of OTLP/JSON lines."""
+"""What the tests of the JSONL exporters share: real SDK spans, and strict readers of OTLP/JSON lines."""
 
 import base64
 import json
@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+from google.protobuf import json_format
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -40,6 +41,13 @@ def replace_os(monkeypatch):
         monkeypatch.setattr(_file, "os", Os())
 
     return replace
+
+
+@pytest.fixture(autouse=True)
+def _defaults(monkeypatch):
+    """Settings of the machine that the tests run on are none of theirs."""
+    for name in [name for name in os.environ if name.startswith(("SPANLOOM_", "OTEL_"))]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture
@@ -100,6 +108,31 @@ def spans_of(spans_in):
         return spans_in(Path(exporter.path).read_bytes())
 
     return read
+
+
+@pytest.fixture
+def official():
+    """`official(line, Message)`: what the official decoder makes of a line."""
+
+    def parse(line, message):
+        request = json.loads(line, parse_constant=_no_constant)
+        return json_format.ParseDict(_with_base64_ids(request), message())
+
+    return parse
+
+
+def _with_base64_ids(node):
+    """OTLP/JSON writes ids in hexadecimal, where protobuf's own JSON mapping has base64."""
+    if isinstance(node, list):
+        return [_with_base64_ids(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    return {
+        name: base64.b64encode(bytes.fromhex(value)).decode()
+        if name in {"traceId", "spanId", "parentSpanId"}
+        else _with_base64_ids(value)
+        for name, value in node.items()
+    }
 
 
 def _no_constant(name):

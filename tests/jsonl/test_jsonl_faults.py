@@ -1,7 +1,10 @@
 """Full disks and forbidden places: no torn line, no false SUCCESS, one log line when it begins and one at its end."""
 
 import errno
+import gzip
 import os
+import random
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -142,3 +145,77 @@ def test_the_kernel_limits_the_file(exporter, make_spans, spans_of, caplog):
     assert os.strerror(errno.EFBIG) in caplog.text
     assert exporter.export(make_spans(4)) is OK
     assert len(spans_of(exporter)) == 6
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MiB; and `remount(option)`."""
+    if os.name == "nt" or os.geteuid() != 0:
+        pytest.skip("only root mounts file systems")
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(*options):
+        return subprocess.run(["mount", *options, place], capture_output=True, check=False).returncode == 0
+
+    if not mount("-t", "tmpfs", "-o", "size=1m", "tmpfs"):
+        pytest.skip("mounting is not allowed here")
+    try:
+        yield place, lambda option: mount("-o", f"remount,{option}")
+    finally:
+        subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_disk_that_is_really_full(small_disk, make_spans, spans_in, caplog):
+    place, _ = small_disk
+    (ballast := place / "ballast").write_bytes(b"x" * 400_000)
+    exporter = JsonlSpanExporter(place / "traces", max_bytes=200_000, compress="gzip", running=True)
+    noise = random.Random(1).randbytes(20_000).hex()  # so that compressing makes no room
+    batches = [make_spans(10, noise=noise[:size]) for size in (200, 5000, 40_000)]
+
+    results = [exporter.export(batches[turn % 3]) for turn in range(60)]
+    assert FAILURE in results[:-1]
+    ballast.unlink()
+    exporter.shutdown()
+    again = JsonlSpanExporter(place / "more")
+    assert again.export(batches[0]) is OK
+
+    paths = [path for path in (place / "traces").iterdir() if path.suffix in {".jsonl", ".gz"}]
+    texts = [gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes() for path in paths]
+    assert sum(len(spans_in(text)) for text in texts if text) == exporter.written_spans
+    assert len(paths) == len(list((place / "traces").iterdir()))  # nothing half done is left
+    assert exporter.written_spans + exporter.lost_spans == 600
+    assert "No space left on device" in caplog.text
+    again.shutdown()
+
+
+def test_room_again_on_a_full_disk(small_disk, make_spans, spans_of, caplog):
+    place, _ = small_disk
+    exporter = JsonlSpanExporter(place)
+    (ballast := place / "ballast").write_bytes(b"x" * 900_000)
+    while exporter.export(make_spans(5, size=3000)) is OK:
+        pass
+    whole = len(spans_of(exporter))
+
+    ballast.unlink()
+
+    assert exporter.export(make_spans(5, size=3000)) is OK
+    assert len(spans_of(exporter)) == whole + 5 == exporter.written_spans
+    assert len(caplog.records) == 2
+    exporter.shutdown()
+
+
+def test_a_disk_that_is_read_only_for_a_while(small_disk, make_spans, spans_of, caplog):
+    place, remount = small_disk
+    exporter = JsonlSpanExporter(place / "traces")
+    assert remount("ro")
+    assert [exporter.export(make_spans(2)) for _ in range(3)] == [FAILURE] * 3
+
+    assert remount("rw")
+
+    assert exporter.export(make_spans(3)) is OK
+    assert (exporter.written_spans, exporter.lost_spans, len(spans_of(exporter))) == (3, 6, 3)
+    failing, recovered = (record.getMessage() for record in caplog.records)
+    assert os.strerror(errno.EROFS) in failing
+    assert "6" in recovered
+    exporter.shutdown()

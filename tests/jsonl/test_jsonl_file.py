@@ -10,6 +10,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExportResult
 
+from spanloom_jsonl import JsonlSpanExporter, _file
 from spanloom_jsonl._file import LineFile
 
 OK = SpanExportResult.SUCCESS
@@ -45,7 +46,7 @@ def test_the_descriptor_appends_and_is_not_inherited(exporter, make_spans):
     fcntl = pytest.importorskip("fcntl")
     exporter.export(make_spans())
 
-    descriptor = exporter._sink._file._descriptor
+    descriptor = exporter._output.sink._parts._file._descriptor
 
     assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_APPEND
     assert not os.get_inheritable(descriptor)
@@ -70,7 +71,7 @@ def test_one_write_for_each_line(exporter, make_spans, replace_os):
 
 def test_shutdown_closes_and_later_exports_fail_quietly(exporter, make_spans, spans_of, caplog):
     exporter.export(make_spans(2))
-    descriptor = exporter._sink._file._descriptor
+    descriptor = exporter._output.sink._parts._file._descriptor
 
     exporter.shutdown()
     exporter.shutdown()
@@ -84,7 +85,7 @@ def test_shutdown_closes_and_later_exports_fail_quietly(exporter, make_spans, sp
 
 
 def test_a_torn_line_of_an_earlier_process_with_our_name_is_ended(exporter, make_spans, spans_in):
-    path = exporter._sink._file.path
+    path = exporter._output.sink._parts._file.path
     path.parent.mkdir()
     path.write_bytes(b'{"resourceSpans":[]}\n{"resourceSp')
 
@@ -97,7 +98,7 @@ def test_a_torn_line_of_an_earlier_process_with_our_name_is_ended(exporter, make
 
 @pytest.mark.parametrize("before", [b"", b'{"resourceSpans":[]}\n'])
 def test_a_whole_file_of_an_earlier_process_is_continued(exporter, make_spans, before):
-    path = exporter._sink._file.path
+    path = exporter._output.sink._parts._file.path
     path.parent.mkdir()
     path.write_bytes(before)
 
@@ -107,7 +108,7 @@ def test_a_whole_file_of_an_earlier_process_is_continued(exporter, make_spans, b
 
 
 def test_a_planted_link_is_not_followed(exporter, make_spans, tmp_path, caplog):
-    path = exporter._sink._file.path
+    path = exporter._output.sink._parts._file.path
     path.parent.mkdir()
     path.symlink_to(tmp_path / "elsewhere")
 
@@ -142,7 +143,7 @@ def test_a_file_that_was_moved_keeps_its_lines_and_a_new_one_is_begun(exporter, 
 
 def test_a_file_that_is_removed_each_time_is_a_failure(exporter, make_spans, replace_os, caplog):
     def write(descriptor, data):
-        exporter._sink._file.path.unlink()
+        exporter._output.sink._parts._file.path.unlink()
         return os.write(descriptor, data)
 
     replace_os(write=write)
@@ -201,18 +202,24 @@ def test_a_shutdown_while_a_line_is_written_closes_after_it(exporter, make_spans
     assert exporter.export(make_spans(2)) is OK
 
     assert len(spans_of(exporter)) == 2
-    assert exporter._sink._file._descriptor is None
+    assert exporter._output.sink._parts._file._descriptor is None
 
 
-def test_a_program_that_closes_all_descriptors_loses_one_batch(exporter, make_spans, spans_of, caplog):
+def test_a_program_that_closes_all_descriptors_loses_nothing(exporter, make_spans, spans_of, tmp_path, caplog):
     exporter.export(make_spans(1))
-    os.close(exporter._sink._file._descriptor)
+    descriptor = exporter._output.sink._parts._file._descriptor
+    os.close(descriptor)
 
-    results = [exporter.export(make_spans(2)), exporter.export(make_spans(4))]
+    assert exporter.export(make_spans(2)) is OK
 
-    assert results == [FAILURE, OK]
-    assert (exporter.written_spans, exporter.lost_spans, len(spans_of(exporter))) == (5, 2, 5)
-    assert len(caplog.records) == 2
+    os.close(exporter._output.sink._parts._file._descriptor)
+    with (tmp_path / "theirs").open("wb") as theirs:
+        assert theirs.fileno() == descriptor  # the number is a file of the program's now
+        assert exporter.export(make_spans(4)) is OK
+        assert not (tmp_path / "theirs").stat().st_size
+        os.fstat(theirs.fileno())
+    assert (exporter.written_spans, exporter.lost_spans, len(spans_of(exporter))) == (7, 0, 7)
+    assert not caplog.records
 
 
 def test_broken_spans_do_not_cost_the_others(exporter, make_spans, spans_of, caplog):
@@ -242,3 +249,30 @@ def test_line_file_after_a_kill_inside_a_line(tmp_path):
         kept = path.read_bytes().splitlines(keepends=True)
         assert kept[-1] == b"next\n"
         assert kept[: sum(cut >= end for end in (11, 18))] == lines[: sum(cut >= end for end in (11, 18))]
+
+
+def test_fsync_counts_a_line_only_when_it_is_on_the_disk(tmp_path, make_spans, spans_of, monkeypatch):
+    synced = []
+    monkeypatch.setattr(_file, "_force", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    exporter = JsonlSpanExporter(tmp_path, fsync=True)
+    assert [exporter.export(make_spans(1)) for _ in range(2)] == [OK, OK]
+    assert synced[-1] == Path(exporter.path).stat().st_size
+    assert len(synced) == 2
+
+    def fail(_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(_file, "_force", fail)
+    assert exporter.export(make_spans(3)) is FAILURE
+
+    assert (exporter.written_spans, exporter.lost_spans, len(spans_of(exporter))) == (2, 3, 2)
+    monkeypatch.undo()
+    assert exporter.export(make_spans(1)) is OK
+    assert len(spans_of(exporter)) == 3
+    exporter.shutdown()
+
+
+def test_without_fsync_nothing_is_forced(exporter, make_spans, monkeypatch):
+    monkeypatch.setattr(_file, "_force", None)
+
+    assert exporter.export(make_spans(1)) is OK

@@ -94,7 +94,7 @@ def test_a_fork_while_another_thread_writes(tmp_path, spans_in):
 held, done = threading.Event(), threading.Event()
 
 def hold():
-    with exporter._sink._lock:
+    with exporter._output.sink._lock:
         held.set()
         done.wait()
 

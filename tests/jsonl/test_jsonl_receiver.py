@@ -5,19 +5,28 @@ import socket
 import subprocess
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
+from opentelemetry._logs import LogRecord, SeverityNumber
+from opentelemetry.sdk._logs import LoggerProvider
+from opentelemetry.sdk._logs.export import SimpleLogRecordProcessor
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
+from opentelemetry.sdk.metrics.view import ExponentialBucketHistogramAggregation, View
 from opentelemetry.sdk.trace import Event, ReadableSpan
 from opentelemetry.trace import Link, SpanContext, Status, StatusCode, TraceState
 
 from spanloom_jsonl._lines import to_lines
+from spanloom_jsonl.logs import JsonlLogExporter
+from spanloom_jsonl.metrics import JsonlMetricExporter
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
 def collector(rotel):
-    """The address that a collector of its own takes traces at."""
+    """The address that a collector of its own takes telemetry at."""
     program, env = rotel
     grpc, http = _free_port(), _free_port()
     process = subprocess.Popen(
@@ -34,7 +43,7 @@ def collector(rotel):
         while not _answers(http):
             assert process.poll() is None, "the collector did not start"
             assert time.monotonic() < deadline, "the collector does not answer"
-        yield f"http://127.0.0.1:{http}/v1/traces"
+        yield f"http://127.0.0.1:{http}/v1"
     finally:
         process.terminate()
         process.wait(30)
@@ -82,9 +91,45 @@ def test_accepted(collector, value):
     )
 
     for line in to_lines([span], 4096):
-        request = urllib.request.Request(collector, bytes(line.data), {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=30) as response:
-            assert response.status == 200
+        _post(f"{collector}/traces", line.data)
+
+
+def test_log_records_are_accepted(collector, tmp_path):
+    exporter = JsonlLogExporter(tmp_path)
+    provider = LoggerProvider(shutdown_on_exit=False)
+    provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
+    for body in ("text", None, math.nan, {"deep": [1, b"\x00", None]}, "\ud800", 2**70):
+        provider.get_logger("l").emit(
+            LogRecord(body=body, severity_number=SeverityNumber.INFO, attributes={"value": body}, event_name="e")
+        )
+
+    lines = Path(exporter.path).read_bytes().splitlines()
+    assert len(lines) == exporter.written_records == 6
+    for line in lines:
+        _post(f"{collector}/logs", line)
+
+
+def test_metrics_are_accepted(collector, tmp_path):
+    exporter = JsonlMetricExporter(tmp_path)
+    views = [View(instrument_name="exponential", aggregation=ExponentialBucketHistogramAggregation())]
+    provider = MeterProvider([PeriodicExportingMetricReader(exporter, 3_600_000)], views=views, shutdown_on_exit=False)
+    meter = provider.get_meter("m")
+    meter.create_counter("counter").add(5, {"k": True})
+    meter.create_up_down_counter("level").add(-1.5)
+    meter.create_gauge("gauge").set(2**63)
+    meter.create_histogram("histogram").record(3)
+    meter.create_histogram("exponential").record(0.25)
+    provider.shutdown()
+
+    (line,) = Path(exporter.path).read_bytes().splitlines()
+    assert exporter.written_points == 5
+    _post(f"{collector}/metrics", line)
+
+
+def _post(address, line):
+    request = urllib.request.Request(address, bytes(line), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        assert response.status == 200
 
 
 def _free_port():

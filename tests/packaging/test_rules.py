@@ -25,9 +25,19 @@ READERS = {
     "src/spanloom/demo/support/model.py": "a program of a user's, as far as spanloom is concerned",
     "src/spanloom/demo/research/model.py": "another one",
     "exporters/spanloom_jsonl/_settings.py": "exporters work without the rest",
+    "exporters/spanloom_otlp/_settings.py": "likewise",
+    "exporters/spanloom_langfuse/_settings.py": "Langfuse's own variables",
+}
+# What exporters import besides OpenTelemetry: what OTLP's own exporters bring, and what of ours is shared.
+SHARED = {
+    "spanloom_otlp": ("requests", "grpc", "google", "spanloom_jsonl"),
+    "spanloom_langfuse": ("spanloom_otlp",),
 }
 # Attribute names outside `names.py`: an exporter may not import it.
-MARKS = {("exporters/spanloom_jsonl/_shrink.py", "spanloom.truncated_bytes")}
+MARKS = {("exporters/spanloom_jsonl/_shrink.py", "spanloom.truncated_bytes")} | {
+    ("exporters/spanloom_otlp/_metrics.py", f"spanloom.spool.{name}")
+    for name in ("destination", "reason", "waiting", "size", "delivered", "refused", "lost")
+}
 # Newer than the registry that is compared with, or still a draft there.
 DRAFTS = {
     "gen_ai.step.name",
@@ -58,6 +68,15 @@ def imports(name):
             yield from (f"{module}.{alias.name}" if module == "spanloom" else module for alias in node.names)
 
 
+def imports_at_start(name):
+    """The top-level packages that a source file imports when it is imported itself."""
+    for node in tree_of(name).body:
+        if isinstance(node, ast.Import):
+            yield from (alias.name.partition(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield (node.module or "").partition(".")[0]
+
+
 def among(module, *allowed):
     return any(module == name or module.startswith(f"{name}.") for name in allowed)
 
@@ -83,7 +102,9 @@ def test_exporters_import_opentelemetry_and_nothing_of_ours(package):
     assert (
         offences(
             within(f"exporters/{package}"),
-            lambda module: is_standard(module) or among(module, "opentelemetry", "orjson", package),
+            lambda module: (
+                is_standard(module) or among(module, "opentelemetry", "orjson", package, *SHARED.get(package, ()))
+            ),
         )
         == []
     )
@@ -104,7 +125,12 @@ def test_instrumentors_import_the_extension_api_only(package):
 def test_the_core_knows_no_framework_no_instrumentor_and_no_exporter():
     core = [name for name in within("src/spanloom") if not name.startswith("src/spanloom/demo/")]
 
-    assert offences(core, lambda module: not among(module, *FRAMEWORKS, *INSTRUMENTORS, *EXPORTERS)) == []
+    # Spools and delivery are shared between exporters and our set-ups; imported only where they are needed.
+    shared = {"spanloom_otlp"}
+    unknown = {*FRAMEWORKS, *INSTRUMENTORS, *EXPORTERS} - shared
+
+    assert offences(core, lambda module: not among(module, *unknown)) == []
+    assert [name for name in core if shared & set(imports_at_start(name))] == []
 
 
 def test_what_instrumentors_import_does_not_bring_the_sdk():
@@ -167,10 +193,18 @@ def attribute_names(name):
 
 
 def test_attribute_names_stand_in_one_place():
-    elsewhere = {(name, text) for name in SOURCES if name != "src/spanloom/names.py" for text in attribute_names(name)}
+    places = {"src/spanloom/names.py", *(f"exporters/{package}/_names.py" for package in EXPORTERS)}
+    elsewhere = {(name, text) for name in SOURCES if name not in places for text in attribute_names(name)}
 
     assert elsewhere == MARKS
     assert set(attribute_names("src/spanloom/names.py")) > {"spanloom.node.name", "gen_ai.operation.name"}
+
+
+def test_exporters_know_our_attributes_by_the_names_they_have():
+    ours = set(attribute_names("src/spanloom/names.py"))
+    for name in SOURCES:
+        if name.startswith("exporters/") and name.endswith("/_names.py"):
+            assert {text for text in attribute_names(name) if not text.startswith("gen_ai.")} <= ours
 
 
 @pytest.mark.parametrize("tree", TREES)

@@ -91,6 +91,8 @@ def test_the_entry_points(about):
         "opentelemetry_instrumentor": "langgraph = spanloom_langgraph:LangGraphInstrumentor\n"
         "pocketflow = spanloom_pocketflow:PocketFlowInstrumentor",
         "opentelemetry_traces_exporter": "jsonl = spanloom_jsonl:JsonlSpanExporter",
+        "opentelemetry_logs_exporter": "jsonl = spanloom_jsonl.logs:JsonlLogExporter",
+        "opentelemetry_metrics_exporter": "jsonl = spanloom_jsonl.metrics:JsonlMetricExporter",
         "opentelemetry_distro": "spanloom = spanloom.distro:SpanloomDistro",
         "opentelemetry_configurator": "spanloom = spanloom.distro:SpanloomConfigurator",
     }.items():

@@ -8,19 +8,20 @@ from opentelemetry.sdk._logs import LoggerProvider
 from opentelemetry.sdk._logs.export import InMemoryLogRecordExporter, SimpleLogRecordProcessor
 
 import spanloom
-from spanloom import scores
+from spanloom import telemetry
 
 SECRET = "sk-" + "proj-" + "a1B2" * 10
 
 
 @pytest.fixture
-def records(monkeypatch):
+def records():
     """The log records that were emitted: a function, as a list."""
     exporter = InMemoryLogRecordExporter()
     provider = LoggerProvider(shutdown_on_exit=False)
     provider.add_log_record_processor(SimpleLogRecordProcessor(exporter))
-    monkeypatch.setattr(scores, "get_logger", provider.get_logger)
-    return lambda: [item.log_record for item in exporter.get_finished_logs()]
+    telemetry.use(logger_provider=provider)
+    yield lambda: [item.log_record for item in exporter.get_finished_logs()]
+    telemetry.use()
 
 
 @pytest.fixture

@@ -225,7 +225,18 @@ def test_content_holds_for_the_official_packages_too(monkeypatch, given, argumen
     spanloom.init(content=argument)
 
     assert config.active().content is on
+    assert config.active().events is told.endswith(("EVENT_ONLY", "AND_EVENT"))
     assert os.environ[CONTENT] == told
+
+
+@pytest.mark.parametrize("given", ["EVENT_ONLY", "SPAN_AND_EVENT"])
+def test_events_stay_off_while_a_pattern_of_the_environment_is_broken(monkeypatch, given):
+    monkeypatch.setenv("SPANLOOM_REDACT_PATTERNS", "(")
+    monkeypatch.setenv(CONTENT, given)
+    spanloom.init()
+
+    assert config.active().events is False
+    assert os.environ[CONTENT] == "NO_CONTENT"
 
 
 def test_content_stays_off_while_a_pattern_of_the_environment_is_broken(monkeypatch, caplog):

@@ -112,3 +112,62 @@ def test_a_missing_framework_is_told_where_it_was_asked_for(install, caplog):
     spanloom.init(instrumentors=["bad"])
 
     assert caplog.messages == ["The instrumentor 'bad' is skipped: No module named 'framework'"]
+
+
+@pytest.mark.parametrize(("framework", "module"), [("toyframe", "toyframe"), ("toy-frame", "toy.frame")])
+def test_each_is_switched_on_when_the_program_imports_what_it_is_for(workshop, framework, module):
+    """No program waits for a framework that it does not use; after `shutdown` nothing is switched on any more."""
+    workshop.write(f"{module.replace('.', '/')}/__init__.py", "print('imported')\n")
+    place = f"{framework.replace('-', '_')}-1.5.dist-info"
+    workshop.write(f"{place}/METADATA", f"Metadata-Version: 2.1\nName: {framework}\nVersion: 1.5\n")
+    workshop.write(
+        "toy_tracing-1.dist-info/METADATA",
+        f"""\
+        Metadata-Version: 2.1
+        Name: toy-tracing
+        Version: 1.0
+        Provides-Extra: instruments
+        Requires-Dist: {framework}>=1; extra == 'instruments'
+        """,
+    )
+    workshop.write("toy_tracing-1.dist-info/entry_points.txt", "[opentelemetry_instrumentor]\ntoy = toy_tracing:Toys\n")
+    workshop.write(
+        "toy_tracing.py",
+        f"""
+        import {module}
+        from opentelemetry.instrumentation.instrumentor import BaseInstrumentor
+
+        class Toys(BaseInstrumentor):
+            def instrumentation_dependencies(self):
+                return ()
+
+            def _instrument(self, **kwargs):
+                print("on")
+
+            def _uninstrument(self, **kwargs):
+                print("off")
+        """,
+    )
+    workshop.write(
+        "app.py",
+        f"""
+        import importlib, sys
+        import spanloom
+
+        for _ in range(2):
+            spanloom.init(exporters=[], instrumentors=["toy"])
+            print("set up")
+            importlib.import_module("{module}")
+            spanloom.shutdown()
+            print("shut down")
+        sys.modules.pop("{module}")
+        spanloom.init(exporters=[], instrumentors=["toy"])
+        spanloom.shutdown()
+        importlib.import_module("{module}")
+        """,
+    )
+    ran = workshop.plain("app.py")
+
+    first = ["set up", "imported", "on", "off", "shut down"]
+    again = ["on", "set up", "off", "shut down"]  # now it is there from the start
+    assert (ran.out.split("\n")[:-1], ran.err, ran.code) == ([*first, *again, "imported"], "", 0)

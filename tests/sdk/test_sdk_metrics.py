@@ -49,7 +49,7 @@ def test_init_names_an_exporter_that_is_not_there(workshop):
     ran = workshop.plain("app.py", env={"OTEL_METRICS_EXPORTER": "nothing-like-it"})
 
     assert ran.code == 1
-    assert "ValueError: there is no metrics exporter 'nothing-like-it'; installed: console, otlp" in ran.err
+    assert "ValueError: there is no metrics exporter 'nothing-like-it'; installed: console, jsonl, " in ran.err
 
 
 def test_a_meter_provider_of_the_programs_own_is_used(workshop):

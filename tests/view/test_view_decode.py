@@ -60,6 +60,7 @@ def test_every_field_of_a_span(otlp):
         "message": "ValueError: no",
         "resource": {"service.name": "support"},
         "scope": "spanloom.pocketflow",
+        "state": "",
     }
 
 

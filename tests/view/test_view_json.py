@@ -33,11 +33,12 @@ def test_a_trace_as_json(otlp):
     assert "\n" not in text
     counts = {
         "spans": 1,
+        "not_ended": 0,
         "errors": 1,
         "model_calls": 1,
         "tokens": {"input": 5, "output": 2, "cached": 0, "reasoning": 0},
     }
-    none = {"spans": 1, "errors": 0, "model_calls": 0, "tokens": dict.fromkeys(counts["tokens"], 0)}
+    none = {"spans": 1, "not_ended": 0, "errors": 0, "model_calls": 0, "tokens": dict.fromkeys(counts["tokens"], 0)}
     plain = {"scope": "spanloom.pocketflow", "message": "", "attributes": {}, "events": [], "links": []}
     chat = {
         "span_id": "c",
@@ -48,6 +49,7 @@ def test_a_trace_as_json(otlp):
         "start_unix_nano": otlp.begin + 1_000_000,
         "end_unix_nano": otlp.begin + 2_500_000,
         "duration_ms": 1.5,
+        "state": "ended",
         "status": "error",
         "message": "ValueError: no",
         "attributes": tokens | {"list": ["\x1b[2J", 1.5]},
@@ -70,6 +72,7 @@ def test_a_trace_as_json(otlp):
         "start_unix_nano": otlp.begin,
         "end_unix_nano": otlp.begin + 4_000_000,
         "duration_ms": 4.0,
+        "state": "ended",
         "status": "unset",
         **plain,
         "rollup": counts | {"spans": 2},
@@ -83,6 +86,7 @@ def test_a_trace_as_json(otlp):
         "start_unix_nano": otlp.begin + 3_000_000,
         "end_unix_nano": otlp.begin + 5_000_000,
         "duration_ms": 2.0,
+        "state": "ended",
         "status": "unset",
         **plain,
         "rollup": none,

@@ -186,7 +186,7 @@ def test_an_id_that_is_none(view, folder):
 
 
 def test_a_folder_that_cannot_be_listed(view, folder, monkeypatch):
-    def refuse(path):
+    def refuse(path, **how):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(output, "find_folder", refuse)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 COMMANDS: Final = {
     "run": "run a program and write its traces to files, without changing it",
     "view": "show traces as a tree",
+    "doctor": "say what is installed and on, and try whether traces arrive",
+    "forward": "send trace files to a backend, each span at least once",
     "demo": "run a small program of PocketFlow or LangGraph and show its traces",
 }
 

@@ -12,7 +12,7 @@ from spanloom import messages, parts
 from spanloom.recording._fields import is_list, items, parsed, plain, word
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from spanloom.messages import Message, Part
 
@@ -47,8 +47,13 @@ _MESSAGE: Final = frozenset(("role", "content", "parts", "tool_calls"))
 _BLOCK: Final = frozenset(("type", "text", "inline_data", "file_data", "function_call", "function_response"))
 
 
-def asked(value: object) -> list[Message]:
-    """The conventions' messages of what a model is asked; see the module."""
+def asked(value: object, replaced: Callable[[object], object] | None = None) -> list[Message]:
+    """The conventions' messages of what a model is asked; see the module.
+
+    Args:
+        value: as the client takes it.
+        replaced: what to read in the place of a value of the program's own types (`Capture.replaced`).
+    """
     found: list[Message] = []
     loose: list[object] = []  # texts and blocks without a message around them are the user's
 
@@ -59,7 +64,7 @@ def asked(value: object) -> list[Message]:
         loose.clear()
 
     for item in items(value) if is_list(value) else [value]:
-        fields: object = plain(item)
+        fields: object = plain(item, replaced)
         told = cast("Fields", fields) if isinstance(fields, dict) else None
         made = _message(told) if told is not None else None
         if made is None:

@@ -5,11 +5,11 @@ An answer and a chunk of one differ in a word (`message`, `delta`), so both are 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from spanloom import messages, parts
 from spanloom.inference import Usage
-from spanloom.recording._fields import count, field, index, is_list, items, plain, within, word
+from spanloom.recording._fields import count, field, index, is_list, items, one, plain, within, word
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,19 +23,20 @@ _NO_ID: Final = "null"  # Mistral's, for calls without one
 
 def add(answer: Answer, thing: object) -> bool:
     """Read a `ChatCompletion`, a `ChatCompletionChunk` or their like; False if it is none."""
-    choices = field(thing, "choices")
-    if not is_list(choices):
+    choices = one(thing, "choices")
+    kind = cast("type[Any]", type(choices))
+    if kind is not list and not is_list(choices):
         return False
     if answer.model is None or answer.identity is None:
         if not _is_completion(thing, choices):
             return False
         answer.model = word(field(thing, "model"))
         answer.identity = word(field(thing, "id"))
-    usage = field(thing, "usage")
+    usage = one(thing, "usage")
     if usage is not None:
         answer.used(usage_of, usage)
     for choice in choices:
-        if field(choice, "finish_reason") is not None:
+        if one(choice, "finish_reason") is not None:
             _ended(answer, thing, choice)
         if answer.content:
             _read(answer.choice(index(field(choice, "index"))), choice)

@@ -10,7 +10,10 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from enum import Enum
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _DEEP: Final = 12  # levels of objects in a part; a response has five at most
 _MANY: Final = 20_000  # dicts, lists and objects in one
@@ -34,6 +37,18 @@ def field(thing: Any, *keys: str) -> Any:
         if more and (value := more.get(key)) is not None:
             return value
     return None
+
+
+def one(thing: Any, key: str) -> Any:
+    """As `field`, of one key, in less time: chunks come by the thousand."""
+    if isinstance(thing, dict):
+        return cast("dict[str, Any]", thing).get(key)
+    try:
+        own, more = thing.__dict__, thing.__pydantic_extra__
+    except Exception:
+        return _attribute(thing, (key,))
+    value = own.get(key)
+    return more.get(key) if value is None and more else value
 
 
 def _attribute(thing: Any, keys: tuple[str, ...]) -> Any:
@@ -91,23 +106,30 @@ def items(value: object) -> Sequence[Any]:
     return cast("Sequence[Any]", value) if is_list(value) else ()
 
 
-def plain(value: object) -> Any:
+def plain(value: object, replaced: Callable[[object], object] | None = None) -> Any:
     """A copy in dicts and lists of what a response consists of; of an object, what is set.
 
     The program may change its own before the span ends. What is deeper or more than any response stays as it is.
+
+    Args:
+        value: to be copied.
+        replaced: what to copy in the place of a value (`Capture.replaced`).
     """
-    return _Copier().copy(value, _DEEP)
+    return _Copier(replaced).copy(value, _DEEP)
 
 
 class _Copier:
     """Copies so many dicts, lists and objects at most."""
 
-    __slots__ = ("_left",)
+    __slots__ = ("_left", "_replaced")
 
-    def __init__(self) -> None:
+    def __init__(self, replaced: Callable[[object], object] | None) -> None:
         self._left = _MANY
+        self._replaced = replaced
 
     def copy(self, value: object, depth: int) -> Any:
+        if self._replaced is not None:
+            value = self._replaced(value)
         if isinstance(value, Enum):
             return value.value
         if isinstance(value, _PLAIN):

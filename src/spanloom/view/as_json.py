@@ -3,7 +3,7 @@
     {"trace_id": "4bf9...", "name": "invoke_workflow Support", "service": "app",
      "conversations": ["4711"],
      "start_unix_nano": 1763721302000000000, "end_unix_nano": ..., "duration_ms": 1420.5, "partial": false,
-     "spans": 31, "errors": 1, "model_calls": 4,
+     "spans": 31, "not_ended": 0, "errors": 1, "model_calls": 4,
      "tokens": {"input": 1204, "output": 96, "cached": 512, "reasoning": 0},
      "roots": [SPAN, ...]}
 
@@ -12,10 +12,10 @@ were not read. Without the tree (`spanloom view --list --json`) there is no `roo
 
     {"span_id": "00f0...", "parent_id": "..." or null, "name": "chat gpt-5", "kind": "client", "scope": "...",
      "start_unix_nano": ..., "end_unix_nano": ..., "duration_ms": 310.0,
-     "status": "unset" | "ok" | "error", "message": "...",
+     "state": "ended" | "running" | "not ended", "status": "unset" | "ok" | "error", "message": "...",
      "attributes": {...}, "events": [{"name", "time_unix_nano", "attributes"}],
      "links": [{"trace_id", "span_id", "attributes"}],
-     "rollup": {"spans", "errors", "model_calls", "tokens": {...}}, "children": [SPAN, ...]}
+     "rollup": {"spans", "not_ended", "errors", "model_calls", "tokens": {...}}, "children": [SPAN, ...]}
 
 and a parent that was not recorded is `{"span_id": "...", "missing": true, "rollup": {...}, "children": [...]}`.
 Output is ASCII (everything else is escaped), so that it is the same on every terminal.
@@ -94,6 +94,7 @@ def _summary(trace: Trace) -> dict[str, Any]:
 def _sums(rollup: Rollup) -> dict[str, Any]:
     return {
         "spans": rollup.spans,
+        "not_ended": rollup.open,
         "errors": rollup.errors,
         "model_calls": rollup.model_calls,
         "tokens": rollup.usage._asdict(),
@@ -113,6 +114,7 @@ def _span(node: Node) -> dict[str, Any]:
         "start_unix_nano": span.start,
         "end_unix_nano": span.end,
         "duration_ms": (span.end - span.start) / 1e6,
+        "state": span.state or "ended",
         "status": STATUSES[span.status] if span.status < len(STATUSES) else span.status,
         "message": span.message,
         "attributes": span.attributes,

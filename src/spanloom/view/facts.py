@@ -66,6 +66,8 @@ def facts(node: Node, glyphs: Glyphs, *, alone: bool) -> Iterator[Fact]:
     if span is None:
         return
     get = span.attributes.get
+    if span.state:
+        yield Fact(span.state, "yellow")
     if span.failed:
         yield Fact(f"{glyphs.cross} {error_name(span)}", "red")
     elif (status := shown(get(names.STATUS))) and status != frameworks.HANDED_OVER:
@@ -129,6 +131,8 @@ def _message(span: Span) -> str:
 def sums(rollup: Rollup) -> Iterator[str]:
     """A roll-up in words: spans, model calls, tokens, errors."""
     yield plural(rollup.spans, "span")
+    if rollup.open:
+        yield f"{number(rollup.open)} not ended"
     if rollup.model_calls:
         yield plural(rollup.model_calls, "model call")
     if any(rollup.usage):

@@ -11,6 +11,8 @@ Attributes: TypeAlias = dict[str, Value]
 STATUS_ERROR: Final = 2
 KINDS: Final = ("unspecified", "internal", "server", "client", "producer", "consumer")
 STATUSES: Final = ("unset", "ok", "error")
+RUNNING: Final = "running"
+LEFT_OPEN: Final = "not ended"
 
 
 class Event(NamedTuple):
@@ -34,10 +36,11 @@ class Link(NamedTuple):
 
 
 class Span(NamedTuple):
-    """One finished span. Times are nanoseconds since the epoch (0: unknown); ids are lower-case text.
+    """One span. Times are nanoseconds since the epoch (0: unknown); ids are lower-case text.
 
     `local_root` says that nothing above it can be in this process's files: it has no parent, or (OTLP span flags,
-    bits 8 and 9) its parent is known to be remote.
+    bits 8 and 9) its parent is known to be remote. `state` is empty for a span that has ended, `RUNNING`, or
+    `LEFT_OPEN` where its process is gone; `end` is then how far it is known to have come.
     """
 
     trace_id: str
@@ -55,6 +58,7 @@ class Span(NamedTuple):
     message: str
     resource: Attributes
     scope: str
+    state: str = ""
 
     @property
     def failed(self) -> bool:

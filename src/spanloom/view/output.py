@@ -103,7 +103,7 @@ class _View:
         if trace_id is not None and (not _TRACE_ID.fullmatch(trace_id) or len(trace_id) < SHORTEST_ID):
             return self._fail(f"not a trace id: {trace_id}; give 6 to 32 hex digits of one", BAD_USAGE)
         try:
-            files = find_folder(place) if Path(place).is_dir() else [find_file(place)]
+            files = find_folder(place, running=True) if Path(place).is_dir() else [find_file(place)]
         except FileNotFoundError:
             if place == target:
                 return self._fail(f"no such file or folder: {place}; give one, or a trace id of 6 to 32 hex digits")

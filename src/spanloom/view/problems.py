@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from spanloom.view.files import PACKED
 from spanloom.view.text import clean, plural
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ class Problems:
 
 def _place(path: str, offset: int) -> str:
     """`line 12` where that can be found out quickly (files are read backwards, so only offsets are known)."""
-    if offset <= _COUNTABLE:
+    if offset <= _COUNTABLE and not path.endswith(PACKED):
         try:
             with open(path, "rb") as file:  # noqa: PTH123  paths are text here
                 lines = 1

@@ -5,15 +5,17 @@ Memory is one block of a file and one line. What cannot be read is told to `Prob
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, NamedTuple
 
 from spanloom.view.decode import BrokenLineError, decode
-from spanloom.view.files import TraceFile, find_file
+from spanloom.view.files import BLANK, TraceFile, find_file
 from spanloom.view.lines import Line, iter_lines, iter_lines_reversed
+from spanloom.view.model import LEFT_OPEN, RUNNING
 from spanloom.view.problems import Problems
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from spanloom.view.model import Span
 
@@ -52,7 +54,11 @@ def read_lines(file: TraceFile, problems: Problems, *, backwards: bool = False) 
     """Yield the lines of `file` that have bytes to look at; over-long ones are reported instead."""
     lines = iter_lines_reversed if backwards else iter_lines
     try:
-        for line in lines(file.path, file.size):
+        if file.running is not None:
+            found = _records(file.running)
+        else:
+            found = _unpacked(file, problems, lines) if file.packed else lines(file.path, file.size)
+        for line in found:
             if len(line.data) < line.size:
                 problems.broken_line(file.path, line.offset, f"{line.size:,} bytes long, no OTLP request")
             elif line.offset == 0 and line.data.startswith(_BYTE_ORDER_MARK):
@@ -61,6 +67,22 @@ def read_lines(file: TraceFile, problems: Problems, *, backwards: bool = False) 
                 yield line
     except OSError as error:
         problems.unreadable(file.path, error)
+
+
+def _unpacked(file: TraceFile, problems: Problems, lines: Callable[[str, int], Iterator[Line]]) -> Iterator[Line]:
+    from spanloom.view.packed import unpacked
+
+    with unpacked(file.path, lambda error: problems.unreadable(file.path, error)) as (path, size):
+        yield from lines(path, size)
+
+
+def _records(text: bytes) -> Iterator[Line]:
+    """The lines of a record of running spans, less what pads them."""
+    offset = 0
+    for line in text.splitlines(keepends=True):
+        data = line.strip(BLANK)
+        yield Line(offset, data, len(data), ended=True)
+        offset += len(line)
 
 
 def iter_batches(
@@ -87,11 +109,22 @@ def iter_batches(
         try:
             spans, malformed = decode(line.data, keep)
         except BrokenLineError as error:
-            if line.ended:
+            if file.running is not None:
+                pass  # it is being written
+            elif line.ended:
                 problems.broken_line(file.path, line.offset, str(error))
             else:
                 problems.incomplete_line(file.path)
             continue
+        if file.running is not None:
+            spans = [_open(span, file) for span in spans]
         if malformed:
             problems.broken_line(file.path, line.offset, f"{malformed} of its spans without ids")
         yield Batch(spans, line.offset, line.size)
+
+
+def _open(span: Span, file: TraceFile) -> Span:
+    """A span from a record of running ones: until now, or until the last sign of life of its process."""
+    if file.alive:
+        return span._replace(end=max(time.time_ns(), span.start), state=RUNNING)
+    return span._replace(end=max(file.modified, span.start), state=LEFT_OPEN)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from spanloom import names
 from spanloom.view.details import Detail, details
 from spanloom.view.facts import Fact, facts, notes, style_of, sums
+from spanloom.view.model import LEFT_OPEN
 from spanloom.view.text import clean, clip, duration, plural, width, wrap
 
 if TYPE_CHECKING:
@@ -128,8 +129,9 @@ def _line(node: Node, lead: str, trace: Trace, look: Look, split: Columns, *, al
         room -= len(gap) + width(text)
         gap = glyphs.dot
     known = node.start and node.end
+    took = known and (span is None or span.state != LEFT_OPEN)
     cells.append(" " * max(room, 0))
-    cells.append(f" {duration(node.end - node.start) if known else '?':>{_DURATION}}")
+    cells.append(f" {duration(node.end - node.start) if took else '?':>{_DURATION}}")
     if split.bar and known:
         failed = span is not None and span.failed
         cells.append(" " + look.paint(_bar(node, trace, look, split.bar), "red" if failed else style or "blue"))

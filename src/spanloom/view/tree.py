@@ -134,8 +134,8 @@ def _nodes(spans: Iterable[Span]) -> dict[str, Node]:
         if known is None:
             found[span.span_id] = Node(span.span_id, span)
         elif known.span is not None and span != known.span:
-            # Two spans under one id: the choice must not depend on the order they were read in.
-            known.span = max(known.span, span, key=lambda each: (each.end, repr(each)))
+            # Two spans under one id: one that has ended counts, and else the choice must not depend on the order.
+            known.span = max(known.span, span, key=lambda each: (not each.state, each.end, repr(each)))
     return found
 
 

@@ -61,12 +61,14 @@ class Rollup(NamedTuple):
     """What a span and everything below it add up to.
 
     `errors` counts where errors came up: a span with status ERROR below which no span failed with the same error.
+    `open` counts the spans that have not ended.
     """
 
     spans: int = 0
     errors: int = 0
     model_calls: int = 0
     usage: Usage = NO_USAGE
+    open: int = 0
 
     def plus(self, other: Rollup) -> Rollup:
         """The sum of both."""
@@ -75,6 +77,7 @@ class Rollup(NamedTuple):
             self.errors + other.errors,
             self.model_calls + other.model_calls,
             self.usage.plus(other.usage) if any(other.usage) else self.usage,
+            self.open + other.open,
         )
 
 
@@ -93,4 +96,4 @@ def with_self(below: Rollup, span: Span, *, origin: bool) -> Rollup:
     if is_model_call(span):
         own = usage(span)
         calls, tokens = 1, own if any(own) else tokens
-    return Rollup(below.spans + 1, below.errors + origin, calls, tokens)
+    return Rollup(below.spans + 1, below.errors + origin, calls, tokens, below.open + bool(span.state))
