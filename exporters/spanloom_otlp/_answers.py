@@ -72,17 +72,17 @@ def of_error(place: Place, error: BaseException) -> Outcome:
         error: what was raised instead.
     """
     causes = list(_causes(error))
+    if isinstance(error, requests.exceptions.ProxyError):
+        return Outcome(
+            Verdict.LATER,
+            f"The proxy on the way to {place.url} does not work. Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
+        )
     unknown = next((cause for cause in causes if isinstance(cause, socket.gaierror)), None)
     if unknown is not None:
         # EAI_AGAIN is what a machine without a network says of every name.
         verdict = Verdict.LATER if unknown.errno == socket.EAI_AGAIN else Verdict.MISCONFIGURED
         host = urlsplit(place.url).hostname
         return Outcome(verdict, f"The host {host} is not known here. Check {place.setting} and the network.")
-    if isinstance(error, requests.exceptions.ProxyError):
-        return Outcome(
-            Verdict.LATER,
-            f"The proxy on the way to {place.url} does not work. Check HTTP_PROXY, HTTPS_PROXY and NO_PROXY.",
-        )
     if any(isinstance(cause, ssl.SSLError) for cause in causes) or isinstance(error, requests.exceptions.SSLError):
         if any(isinstance(cause, (ssl.SSLEOFError, ssl.SSLZeroReturnError)) for cause in causes):
             return Outcome(Verdict.LATER, f"{place.url} has closed the connection during TLS.")
@@ -172,7 +172,14 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _reason(causes: list[BaseException]) -> str:
-    """The innermost error, which says it best: those around it repeat it with addresses of objects."""
-    best = next((cause for cause in causes if isinstance(cause, OSError) and cause.strerror), causes[0])
-    text = best.strerror if isinstance(best, OSError) and best.strerror else str(best)
-    return one_line(text) or type(best).__name__
+    """What is wrong, without the address and the headers, which the texts of most errors repeat."""
+    for cause in causes:
+        if isinstance(cause, requests.exceptions.InvalidHeader):
+            return "a header is not valid"
+        if isinstance(cause, requests.exceptions.RequestException) and isinstance(cause, ValueError):
+            return "the address is not valid"
+        if isinstance(cause, OSError) and cause.strerror:
+            return one_line(cause.strerror)
+        if type(cause) is OSError:  # requests says so what file is not there
+            return one_line(str(cause))
+    return type(causes[-1]).__name__

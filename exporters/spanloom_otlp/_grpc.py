@@ -19,7 +19,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from spanloom_otlp._exporter import DeliveringSpanExporter
 from spanloom_otlp._official import Answer, make_honest
 from spanloom_otlp._outcome import Outcome, Verdict
-from spanloom_otlp._place import Place, of_partial_success
+from spanloom_otlp._place import Place, of_partial_success, without_secrets
 from spanloom_otlp._settings import LOG, grpc_endpoint
 from spanloom_otlp._statuses import of_rpc_error
 
@@ -77,7 +77,7 @@ class GrpcSpanExporter(DeliveringSpanExporter):
     @property
     def endpoint(self) -> str:
         """Where spans are sent, without credentials."""
-        return grpc_endpoint(self._arguments["endpoint"]).rpartition("@")[2]
+        return without_secrets(grpc_endpoint(self._arguments["endpoint"]))
 
     def deliver(self, spans: Sequence[ReadableSpan]) -> Outcome:
         """Send `spans` once. Never raises."""

@@ -91,6 +91,8 @@ class HttpSpanExporter(DeliveringSpanExporter):
         """Send `spans` once. A connection that turns out to be stale is made anew at once. Never raises."""
         if not spans:
             return Outcome(Verdict.DELIVERED)
+        if self._closed:
+            return Outcome(Verdict.LATER, "The exporter was shut down.")
         try:
             if self._pid != os.getpid():  # the connection is our parent's
                 self._official, self._pid = self._make(), os.getpid()
@@ -100,7 +102,8 @@ class HttpSpanExporter(DeliveringSpanExporter):
             return answer.outcome
         except Exception as error:
             return Outcome(Verdict.REFUSED, f"Spans cannot be written as OTLP: {type(error).__name__}: {error}.")
-        return Outcome(Verdict.REFUSED, "Spans cannot be written as OTLP, or the exporter was shut down.")
+        # It has logged why, unless it was shut down meanwhile.
+        return Outcome(Verdict.LATER if self._closed else Verdict.REFUSED, "Spans cannot be written as OTLP.")
 
     def shutdown(self) -> None:
         """Close the connection. What is exported later is FAILURE."""
@@ -143,8 +146,7 @@ class _Session(requests.Session):
             arguments["auth"] = _as_it_is  # else an entry of ~/.netrc would take its place
         try:
             with self._sent(method, url, headers, arguments) as response:
-                body = response.raw.read(_LONGEST_BODY, decode_content=True)
-                outcome = of_response(place, response.status_code, response.headers, body)
+                outcome = of_response(place, response.status_code, response.headers, _body(response))
         except Exception as error:
             outcome = of_error(place, error)
         raise Answer(outcome)
@@ -162,6 +164,14 @@ class _Session(requests.Session):
         """Close the connections."""
         self._inner.close()
         super().close()
+
+
+def _body(response: requests.Response) -> bytes:
+    """The beginning of the body; nothing if it is broken or does not come, for the status says what counts."""
+    try:
+        return response.raw.read(_LONGEST_BODY, decode_content=True)
+    except Exception:
+        return b""
 
 
 def _provided() -> requests.Session | None:

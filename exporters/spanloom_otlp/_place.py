@@ -3,7 +3,6 @@
 import re
 from dataclasses import dataclass
 from typing import Final
-from urllib.parse import urlsplit
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -31,8 +30,9 @@ class Place:
 
 def without_secrets(url: str) -> str:
     """`url` without user, password, query and fragment."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    scheme, mark, rest = re.split("[?#]", url, maxsplit=1)[0].rpartition("://")
+    place, slash, path = rest.partition("/")
+    return f"{scheme}{mark}{place.rpartition('@')[2]}{slash}{path}"
 
 
 def of_partial_success(place: str, response: ExportTraceServiceResponse) -> Outcome:

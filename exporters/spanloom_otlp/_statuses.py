@@ -15,7 +15,7 @@ from spanloom_otlp._outcome import Outcome, Verdict
 from spanloom_otlp._place import Place, one_line
 
 _TOO_LARGE: Final = re.compile("larger than max|too large", re.IGNORECASE)
-_TLS: Final = re.compile("ssl|tls|certificate|handshake", re.IGNORECASE)
+_TLS: Final = re.compile("(?:ssl|tls) handshake|ssl_error|certificate", re.IGNORECASE)
 _BAD_HEADERS: Final = re.compile("invalid metadata", re.IGNORECASE)  # said by our side
 _NO_GRPC: Final = re.compile(r"parsing http/2|http1\.x|http/1", re.IGNORECASE)
 _UNKNOWN_NAME: Final = re.compile("domain name not found|name or service not known|nxdomain", re.IGNORECASE)

@@ -71,7 +71,12 @@ class Store:
         """
         with self._lock:
             file = self._file or self._begin()
-            file.append(line.data)
+            try:
+                file.append(line.data)
+            except OSError:
+                if file.size:
+                    self._finish()  # it makes room as soon as it is delivered
+                raise
             if file.size >= self._segment_bytes:
                 self._finish()
                 self.shrink()
@@ -128,7 +133,7 @@ class Store:
         """Take over what dead processes have left. Never raises."""
         with self._lock, suppress(OSError):
             runs = {path.name.partition(".")[0] for path in self.folder.glob(f"[!r]*{SUFFIX}")}
-            for run in runs:  # somebody has removed its lock file
+            for run in runs - {run.lock.run for run in self._runs()}:  # somebody may have removed its lock file
                 lost = self.folder / f"{run}{LOCK}"
                 if not lost.exists():
                     lost.touch(mode=0o600)

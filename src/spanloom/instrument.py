@@ -22,7 +22,7 @@ from spanloom.embedding import Embedding
 from spanloom.frames import hide_frame, unseen
 from spanloom.guard import LOG, guarded, swallow
 from spanloom.inference import Inference, Inner, Usage
-from spanloom.span import Carried, Scope, below_dropped, current_scope, error_type
+from spanloom.span import Carried, Scope, below_dropped, current_scope, error_type, path_below, path_of
 from spanloom.state import Snapshot, updates
 from spanloom.telemetry import Telemetry
 from spanloom.wrapping import Begun, Switch, as_method, await_in, call_in, drive, drive_async, wrap
@@ -64,6 +64,8 @@ __all__ = [
     "names",
     "on_import",
     "parts",
+    "path_below",
+    "path_of",
     "stamps",
     "swallow",
     "unseen",

@@ -16,7 +16,7 @@ from spanloom.decorating import is_function
 from spanloom.guard import LOG
 from spanloom.modelcalls import ModelCall
 from spanloom.operations import EmbeddingCall, Plain, Search, ToolCall
-from spanloom.span import current_scope
+from spanloom.span import current_scope, path_below, path_of
 from spanloom.traced import Opener, Traced
 
 if TYPE_CHECKING:
@@ -79,7 +79,12 @@ def node(name: Any = None, *, capture: bool = False) -> Any:
 
     def open_(telemetry: Telemetry, default: str | None) -> Call:
         step = _clean(telemetry, _or(name, default)) or _unnamed("node")
-        return _plain(telemetry, genai.step(step, draft=telemetry.config.draft_names))
+        operation = genai.step(step, draft=telemetry.config.draft_names)
+        outer = path_of(current_scope())
+        path = path_below(outer, step)
+        if outer is not None:
+            operation.attributes[names.NODE_PATH] = path
+        return _plain(telemetry, operation, path)
 
     return _traced("node", name, open_, capture)
 
@@ -245,8 +250,9 @@ def _opened(facts: Told, operation: Operation, kind: SpanKind = SpanKind.INTERNA
     return Call(facts.open(operation.span_name, operation.attributes, kind=kind), facts)
 
 
-def _plain(telemetry: Telemetry, operation: Operation) -> Call:
+def _plain(telemetry: Telemetry, operation: Operation, path: str | None = None) -> Call:
     facts = Plain(telemetry)
+    facts.path = path
     agent_name = operation.attributes.get(names.GEN_AI_AGENT_NAME)
     facts.agent = agent_name if isinstance(agent_name, str) else None
     return _opened(facts, operation)

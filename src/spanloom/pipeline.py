@@ -7,6 +7,7 @@ libraries that it brings.
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
@@ -16,6 +17,8 @@ from spanloom.guard import LOG
 from spanloom.installed import make_exporter
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sized
+
     from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
     from opentelemetry.sdk.trace.export import SpanExporter
 
@@ -73,13 +76,13 @@ def _otlp(protocol: str | None) -> SpanExporter | None:
 def _feeding(exporter: Any, *, otlp: bool = False) -> SpanProcessor:
     import spanloom_otlp
 
-    name = getattr(exporter, "name", "otlp")
+    name, stop_waiting = getattr(exporter, "name", "otlp"), getattr(exporter, "stop_waiting", None)
     if otlp and spanloom_otlp.compat_asked():
         exporter = spanloom_otlp.CompatSpanExporter(exporter)
     spool = spanloom_otlp.spool_directory()
     if spool is not None and hasattr(exporter, "deliver"):
         return _Spooling(spanloom_otlp.SpooledSpanExporter(exporter, spool, name))
-    return QueueingProcessor(exporter)
+    return QueueingProcessor(exporter, stop_waiting)
 
 
 class _Spooling(SimpleSpanProcessor):
@@ -93,48 +96,60 @@ class _Spooling(SimpleSpanProcessor):
 class QueueingProcessor(BatchSpanProcessor):
     """The SDK's queue, which says and counts what it has no room for, and never holds the program up.
 
+    Args:
+        exporter: gets batches.
+        stop_waiting: called when the program ends: an exporter that waits for better times should not any more.
+
     Attributes:
         dropped_spans: how many spans it had no room for.
     """
 
-    def __init__(self, exporter: SpanExporter) -> None:
+    def __init__(self, exporter: SpanExporter, stop_waiting: Callable[[], None] | None = None) -> None:
         super().__init__(exporter)
+        self._stop_waiting = stop_waiting
         self.dropped_spans = 0
         self._full = False
         self._flushing: threading.Thread | None = None
+        # The SDK's own; where it has others, nothing is counted, and its queue works all the same.
+        batches: Any = getattr(self, "_batch_processor", None)
+        self._queue: Sized = getattr(batches, "_queue", ())
+        self._room: int = getattr(batches, "_max_queue_size", 1)
 
     def on_end(self, span: ReadableSpan) -> None:
         """Queue `span`."""
         if span.context and span.context.trace_flags.sampled:
-            batches: Any = self._batch_processor
-            full = len(batches._queue) >= batches._max_queue_size  # noqa: SLF001  it drops the oldest
+            full = len(self._queue) >= self._room  # it drops the oldest
             self.dropped_spans += full
             if full and not self._full:
                 LOG.warning(
                     "More spans end than can be exported: the queue of %d is full, and spans are lost. Set "
                     "SPANLOOM_SPOOL_DIR to a folder to keep them, or raise OTEL_BSP_MAX_QUEUE_SIZE.",
-                    batches._max_queue_size,  # noqa: SLF001
+                    self._room,
                 )
                 self._full = True
         super().on_end(span)
 
     def force_flush(self, timeout_millis: int | None = None) -> bool:
         """Export what is queued, and wait for it no longer than that; the SDK's own waits as long as it takes."""
-        thread = self._flushing
-        if thread is None or not thread.is_alive():
-            thread = self._flushing = threading.Thread(target=super().force_flush, name="spanloom-flush", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # the interpreter is ending
-                return super().force_flush(timeout_millis)
-        thread.join(30.0 if timeout_millis is None else timeout_millis / 1000)
+        end = time.monotonic() + (30.0 if timeout_millis is None else timeout_millis / 1000)
+        before = self._flushing
+        if before is not None:
+            before.join(max(end - time.monotonic(), 0.0))
+            if before.is_alive():
+                return False
+        thread = self._flushing = threading.Thread(target=super().force_flush, name="spanloom-flush", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # the interpreter is ending
+            self._flushing = None
+            return super().force_flush(timeout_millis)
+        thread.join(max(end - time.monotonic(), 0.0))
         return not thread.is_alive()
 
     def shutdown(self) -> None:
         """Export what is queued, without waiting for better times."""
-        stop_waiting = getattr(self.span_exporter, "stop_waiting", None)
-        if stop_waiting is not None:
-            stop_waiting()
+        if self._stop_waiting is not None:
+            self._stop_waiting()
         super().shutdown()
         if self.dropped_spans:
             LOG.warning("%d spans were lost in all, because the queue was full.", self.dropped_spans)

@@ -148,9 +148,10 @@ def shutdown() -> None:
     if _Active.instrumentors is not None:
         _Active.instrumentors.off()
     if _Active.provider is not None:
-        _Active.provider.force_flush()
         if _Active.provider is _Active.made:
-            _Active.provider.shutdown()
+            _Active.provider.shutdown()  # which flushes, but does not wait for a backend that is away
+        else:
+            _Active.provider.force_flush()
         meters.flush(30_000)
         loggers.flush(30_000)
     _Active.provider, _Active.instrumentors = None, None

@@ -37,12 +37,25 @@ if TYPE_CHECKING:
 # Ours besides OpenTelemetry's context: which scope runs. It travels with the same tasks and copied contexts.
 _current: ContextVar[Scope | None] = ContextVar("spanloom_scope", default=None)
 
+_LONGEST_PATH: Final = 256
 _RAISED: Final = 64  # children that fail in parallel: as many errors can still arrive at their parent
 
 
 def current_scope() -> Scope | None:
     """The innermost scope that is current here, or None."""
     return _current.get()
+
+
+def path_of(scope: Scope | None) -> str | None:
+    """The names of the nodes that `scope` is or lies in (`Scope.path`)."""
+    while scope is not None and scope.path is None:
+        scope = scope.parent
+    return None if scope is None else scope.path
+
+
+def path_below(outer: str | None, node: str) -> str:
+    """The path of a node inside those of `outer`; recursion without end makes none without end."""
+    return node if outer is None else outer if len(outer) > _LONGEST_PATH else f"{outer}:{node}"
 
 
 def below_dropped() -> bool:
@@ -79,6 +92,7 @@ class Scope:
         item: is told every item of a stream that runs in this scope; None where the scope does not look at them.
         announced: what provider instrumentors below find as the open model call; None tells them there is none.
         announced_embedding: the same for a call of an embedding model.
+        path: names of the nodes around what runs inside, the outermost first: `outer:inner`; None where there is none.
     """
 
     # Exceptions that are a framework's control flow: the span closes as if the call had returned.
@@ -98,6 +112,7 @@ class Scope:
     stamps: Mapping[str, AttributeValue] | None = None
     announced: object = None
     announced_embedding: object = None
+    path: str | None = None
     item: Callable[[Any], None] | None = None
     _entered_from: Context | None = None
     _made: Context | None = None

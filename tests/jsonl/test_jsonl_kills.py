@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 SETUP = """
-import json, mmap, os, random, signal, struct, sys, threading, time
+import json, mmap, os, random, signal, struct, sys, threading, time, traceback
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
@@ -28,6 +28,18 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from spanloom_jsonl import JsonlSpanExporter
 
 directory = sys.argv[1]
+
+def in_child(work, *arguments):
+    # The id of a child that does this and ends.
+    pid = os.fork()
+    if not pid:
+        try:
+            os._exit(work(*arguments) or 0)
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+    return pid
 
 def make_tracer(**options):
     exporter = JsonlSpanExporter(directory, **options)
@@ -113,13 +125,7 @@ def test_200_kills_lose_nothing_that_was_reported_as_written(tmp_path, read_all)
         for first in range(0, KILLS, AT_ONCE):
             children = {}
             for index in range(first, first + AT_ONCE):
-                pid = os.fork()
-                if not pid:
-                    try:
-                        write(index)
-                    finally:
-                        os._exit(1)
-                children[index] = pid, rng.randrange(60)
+                children[index] = in_child(write, index), rng.randrange(60)
             while children:
                 for index, (pid, most) in list(children.items()):
                     if count(index) > most:
@@ -150,19 +156,14 @@ def test_200_kills_lose_nothing_that_was_reported_as_written(tmp_path, read_all)
 def test_8_writers_at_once(tmp_path, read_all):
     run(
         """
-        children = []
-        for index in range(8):
-            pid = os.fork()
-            if not pid:
-                try:
-                    tracer, exporter, provider = make_tracer(max_bytes=100_000, compress="gzip")
-                    for number in range(400):
-                        tracer.start_span(f"{index} {number}", attributes={"text": "x" * (number % 50 * 100)}).end()
-                    provider.shutdown()
-                    os._exit(exporter.lost_spans or exporter.written_spans != 400)
-                finally:
-                    os._exit(1)
-            children.append(pid)
+        def write(index):
+            tracer, exporter, provider = make_tracer(max_bytes=100_000, compress="gzip")
+            for number in range(400):
+                tracer.start_span(f"{index} {number}", attributes={"text": "x" * (number % 50 * 100)}).end()
+            provider.shutdown()
+            return exporter.lost_spans or exporter.written_spans != 400
+
+        children = [in_child(write, index) for index in range(8)]
         assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 8
         """,
         tmp_path,
@@ -176,20 +177,15 @@ def test_8_writers_that_keep_so_many_files(tmp_path, read_all):
     """They remove each other's oldest, never one that is being written."""
     run(
         """
-        children = []
-        for index in range(8):
-            pid = os.fork()
-            if not pid:
-                try:
-                    tracer, exporter, provider = make_tracer(max_bytes=20_000, max_files=12)
-                    for number in range(400):
-                        tracer.start_span(f"{index} {number}", attributes={"text": "x" * 1000}).end()
-                        assert os.path.exists(exporter.path)
-                    provider.shutdown()
-                    os._exit(exporter.lost_spans)
-                finally:
-                    os._exit(1)
-            children.append(pid)
+        def write(index):
+            tracer, exporter, provider = make_tracer(max_bytes=20_000, max_files=12)
+            for number in range(400):
+                tracer.start_span(f"{index} {number}", attributes={"text": "x" * 1000}).end()
+                assert os.path.exists(exporter.path)
+            provider.shutdown()
+            return exporter.lost_spans
+
+        children = [in_child(write, index) for index in range(8)]
         assert [os.waitpid(pid, 0)[1] for pid in children] == [0] * 8
         # Those of them that stopped early could not go; the next process that begins a file sees to it.
         tracer, exporter, _ = make_tracer(max_files=12)
@@ -227,16 +223,13 @@ def test_forks_in_the_middle_of_batches(tmp_path, read_all):
 
         thread = threading.Thread(target=write)
         thread.start()
+        def begin_cleanly(child):
+            done = exporter.export(theirs[child]) is SpanExportResult.SUCCESS
+            exporter.shutdown()
+            return not done or exporter.written_spans != 20
+
         for child in range(25):
-            pid = os.fork()
-            if not pid:
-                try:
-                    done = exporter.export(theirs[child]) is SpanExportResult.SUCCESS
-                    exporter.shutdown()
-                    os._exit(not done or exporter.written_spans != 20)
-                finally:
-                    os._exit(1)
-            assert os.waitpid(pid, 0)[1] == 0
+            assert os.waitpid(in_child(begin_cleanly, child), 0)[1] == 0
         forked.set()
         thread.join()
         exporter.shutdown()

@@ -13,6 +13,8 @@ PACKAGES = {
     "spanloom_pocketflow": "instrumentors/spanloom_pocketflow",
     "spanloom_langgraph": "instrumentors/spanloom_langgraph",
     "spanloom_jsonl": "exporters/spanloom_jsonl",
+    "spanloom_otlp": "exporters/spanloom_otlp",
+    "spanloom_langfuse": "exporters/spanloom_langfuse",
 }
 
 
@@ -49,6 +51,7 @@ def test_only_kinds_of_files_that_belong_there(wheel_files):
         "spanloom/py.typed",
         "spanloom_pocketflow/py.typed",
         "spanloom_jsonl/py.typed",
+        "spanloom_otlp/py.typed",
         "spanloom/bootstrap/sitecustomize.py",
         "spanloom/demo/support/tickets.jsonl",
         "spanloom/demo/support/__main__.py",

@@ -21,7 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "target",
         nargs="?",
         metavar="TARGET",
-        help="an OTLP/JSON lines file, a folder of *.jsonl, or (the beginning of) a trace id; "
+        help="an OTLP/JSON lines file (also .gz, .zst), a folder of them, or (the beginning of) a trace id; "
         "default: the last run in SPANLOOM_JSONL_DIR or .spanloom",
     )
     which = parser.add_mutually_exclusive_group()

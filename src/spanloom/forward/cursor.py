@@ -1,7 +1,7 @@
 """How far each file was forwarded, kept in a file, so that a later run goes on from there.
 
-A file is known by its first line, which no other file has: it keeps its place when it is renamed, copied or
-compressed. Each step is one line, appended; a line that a kill has torn is left out.
+A file is known by its first line with spans, whose ids no other file has: it keeps its place when it is renamed,
+copied or compressed. Each step is one line, appended; a line that a kill has torn is left out.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final
+from typing import IO, TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,9 +20,14 @@ _FLAGS: Final = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_NOFOLLOW
 _MOST_LINES: Final = 10_000
 
 
-def fingerprint(first_line: bytes) -> str:
-    """Return what a file is known by: from its first line, line feed included."""
-    return hashlib.sha256(first_line).hexdigest()[:_DIGITS]
+def fingerprint(file: IO[bytes]) -> str:
+    """Return what a file is known by; empty if there are no spans in it.
+
+    Args:
+        file: it, read from here on.
+    """
+    line = next((line for line in file if b'"spanId"' in line), b"")
+    return hashlib.sha256(line.rstrip(b"\n")).hexdigest()[:_DIGITS] if line else ""
 
 
 class Cursor:
@@ -58,10 +63,11 @@ class Cursor:
         Raises:
             OSError: they cannot be written.
         """
-        self._offsets.update(offsets)
+        named = {name: offset for name, offset in offsets.items() if name}
+        self._offsets.update(named)
         if self._descriptor is None:
             self._descriptor = os.open(self.path, _FLAGS, 0o600)
-        os.write(self._descriptor, b"".join(_line(name, offset) for name, offset in offsets.items()))
+        os.write(self._descriptor, b"".join(_line(name, offset) for name, offset in named.items()))
 
     def close(self) -> None:
         """Close the file."""

@@ -32,7 +32,7 @@ class Piece:
     Attributes:
         spans: those that have ended.
         size: of the line, in bytes.
-        file: the fingerprint of its file.
+        file: the fingerprint of its file; empty if it is in none with spans.
         end: where the next line begins.
     """
 
@@ -80,8 +80,9 @@ class Reader:
                 with self._open(path) as name:
                     yield from self._lines(path, name, last=last)
                 self._sizes[path] = seen
-            except FileNotFoundError:  # renamed or removed meanwhile
-                self._once(f"{path}: it is not there")
+            except FileNotFoundError:  # one of a folder was renamed or removed meanwhile
+                if path in self._targets:
+                    self._once(f"{path}: it is not there")
             except OSError as error:
                 self._once(f"{path}: {error.strerror or error}")
 
@@ -113,17 +114,15 @@ class Reader:
         from spanloom_otlp import decode_spans
 
         with open(name, "rb") as file:  # noqa: PTH123
-            first = file.readline()
-            if first.startswith(_OTHER_SIGNALS):
+            if file.readline().startswith(_OTHER_SIGNALS):
                 self._once(f"{path}: these are no traces, and are left out")
                 return
-            if not first.endswith(b"\n") and not (first and last):
-                return
-            known = fingerprint(first)
+            file.seek(0)
+            known = fingerprint(file)
             offset = self._cursor.offset(known)
             if known not in self._reached:
                 self.skipped += offset
-            position = max(offset, self._reached.get(known, 0))
+            position = max(offset, self._reached.get(known, 0)) if known else 0
             file.seek(position)
             for line in file:
                 start, position = position, position + len(line)

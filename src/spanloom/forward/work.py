@@ -86,9 +86,10 @@ class Forwarder:
 
     def follow(self, reader: Reader) -> None:
         """Forward what there is and what comes, until interrupted or told that a setting is wrong."""
+        self._all(reader.pieces(last=False), follow=True)
         while not self.summary.stopped:
-            self._all(reader.pieces(last=False), follow=True)
             sleep(_LOOK_EVERY)
+            self._all(reader.pieces(last=False), follow=True)
 
     def _all(self, pieces: Iterable[Piece], *, follow: bool) -> None:
         for batch in self._batches(pieces):
