@@ -200,6 +200,7 @@ ENTRIES: Final[dict[str, Entry]] = {
         "-",
         OWN,
         NODE_NAME="nodes; their metric",
+        NODE_PATH="nodes inside others, and plain `Flow`s as nodes: the names from the outermost on, `outer:inner`",
         STATUS="spans that ended early and are no error: `closed`, `cancelled`, `exited`, `interrupted`, ...",
         CANCELLED_CAUSE="cancelled spans: `error.type` of what a span above failed with",
         INPUT="runs, nodes, phases, embeddings, with content",

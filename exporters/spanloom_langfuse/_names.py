@@ -53,6 +53,7 @@ ENDUSER_ID: Final = "enduser.id"
 
 # --- Read: spanloom's ------------------------------------------------------------------------------------------
 NODE_NAME: Final = "spanloom.node.name"
+NODE_PATH: Final = "spanloom.node.path"
 INPUT: Final = "spanloom.input"
 OUTPUT: Final = "spanloom.output"
 STATE_CHANGES: Final = "spanloom.state.changes"

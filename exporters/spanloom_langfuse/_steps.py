@@ -5,11 +5,13 @@ any number will do. A framework counts within one run of one graph, so the trace
 
 - a node comes one after the nodes that its links name, with all that ran inside those;
 - a node without links begins a run, or its links are lost. It shares the step of a node with the same number in the
-  same run; else it comes after whatever had ended when it started. In a run that is new it leaves one step free, for
-  the node that the run may lie inside: that one ends, and is seen, later;
-- a node without links with a run inside comes right before the first node of that run.
+  same run; with a run inside, it comes right before the first node of that;
+- the first node of a run comes after the nodes that led to one of those around it, which its path names, and after
+  runs in the same place that are over, unless one goes on there: then they run beside each other. It leaves one step
+  free for the node around it, which ends, and so is seen, later;
+- any other node comes after whatever had ended when it started.
 
-Runs that a fan-out starts beside each other begin at one step, whichever of them is quicker.
+So runs that a fan-out starts beside each other begin at one step, whichever of them is quicker.
 
 Memory is bounded in traces and in nodes of each; what is forgotten is numbered as if it began anew.
 """
@@ -63,11 +65,23 @@ class _Reach(NamedTuple):
 
 
 class _Ended(NamedTuple):
-    """A node that has ended: when (nanoseconds), the highest step inside, how many runs it may have started at once."""
+    """A node that has ended.
+
+    Attributes:
+        time: when, in nanoseconds.
+        last: the highest step inside.
+        path: where it lies; its name, if not inside others.
+        around: the path of the node that it lies inside; empty outside all others.
+        run: the span that its run lies right below.
+        next: names of the nodes that it goes on to; None where it does not say.
+    """
 
     time: int
     last: float
-    fan_out: int
+    path: str
+    around: str
+    run: int
+    next: set[object] | None
 
 
 @dataclass
@@ -75,16 +89,12 @@ class _Run:
     """One run of a graph: the nodes below one span.
 
     Attributes:
-        first: the name and the framework's number of the node that was seen first.
-        step: the step at which the run begins.
-        after: the node that it comes after, wherever that is; None at the beginning of the trace.
+        around: the path of the node that it lies inside; empty for an outermost one.
         steps: the step of each of the framework's numbers, for nodes without links.
-        indexes: PocketFlow's index of the node that each name belongs to.
+        indexes: PocketFlow's index of the node that each label belongs to.
     """
 
-    first: tuple[str, int | None]
-    step: float = 0
-    after: int | None = None
+    around: str
     steps: dict[int | None, float] = field(default_factory=dict["int | None", float])
     indexes: dict[str, int] = field(default_factory=dict[str, int])
 
@@ -131,7 +141,8 @@ class Steps:
             _remember(self._given, (span.context.trace_id, span.context.span_id), place, _PLACES)
             own = _Reach(place.step, place.step, (inside.height if inside else 0) + 1)
             inside = own if inside is None else own.with_(inside)._replace(height=own.height)
-            ended = _Ended(span.end_time or 0, inside.last, _fan_out(attributes))
+            path = _path(attributes, name)
+            ended = _Ended(span.end_time or 0, inside.last, path, _around(path), _above(span), _next(attributes))
             _remember(trace.ended, span.context.span_id, ended, _NODES)
         if inside is not None and span.parent is not None:
             above = trace.inside.get(span.parent.span_id)
@@ -144,11 +155,11 @@ class Steps:
 def _placed(trace: _Trace, span: ReadableSpan, name: str, inside: _Reach | None) -> Place:
     attributes: Mapping[str, Any] = span.attributes or {}
     number = _number(attributes, names.LANGGRAPH_STEP) or _number(attributes, names.POCKETFLOW_STEP)
-    above = span.parent.span_id if span.parent else 0
-    run = trace.open.get(above)
+    path = _path(attributes, name)
+    run = trace.open.get(_above(span))
     is_new = run is None
     if run is None:
-        run = _remember(trace.open, above, _Run((name, number)), _NODES)
+        run = _remember(trace.open, _above(span), _Run(_around(path)), _NODES)
     before = [trace.ended[link.context.span_id] for link in span.links if link.context.span_id in trace.ended]
     if before:
         step = 1 + math.floor(max(node.last for node in before))
@@ -157,67 +168,73 @@ def _placed(trace: _Trace, span: ReadableSpan, name: str, inside: _Reach | None)
     elif inside is not None:
         step = inside.first - 0.5**inside.height
     elif is_new:
-        step = _beginning(trace, span, run)
+        last = _before_run(trace, span, run)
+        step = last + 2 if last else 1
     else:
-        step = _following(trace, span)[1] + 1
-    if is_new:
-        run.step = step
+        started = span.start_time or 0
+        step = 1 + math.floor(max((node.last for node in trace.ended.values() if node.time <= started), default=0))
     if not before and number is not None:
         run.steps.setdefault(number, step)
-    return Place(_label(run, name, attributes), step)
+    return Place(_label(run, path, attributes), step)
 
 
-def _beginning(trace: _Trace, span: ReadableSpan, run: _Run) -> float:
-    """The step of the first node of a run."""
-    beside = _beside(trace, run, span.attributes or {})
-    if beside is not None:
-        run.after = beside.after
-        return beside.step
-    run.after, last = _following(trace, span)
-    return last + 2 if last else 1
+def _before_run(trace: _Trace, span: ReadableSpan, run: _Run) -> float:
+    """The highest step of what comes before the first node of `run`; 0 where nothing does."""
+    # By the path of what is around each run here: what is called the node that leads to `run`.
+    towards: dict[str, tuple[str, ...]] = {run.around: ()}
+    around = run.around
+    while around:
+        around, _, node = around.rpartition(":")
+        towards[around] = (node, node.partition("#")[0])  # PocketFlow's nodes name the class of the next one
+    over = dict.fromkeys(towards, 0)  # when the last one of what is around has ended
+    near: list[tuple[int, _Ended]] = []
+    for key, node in trace.ended.items():
+        if node.time <= (span.start_time or 0):
+            if node.path in over:
+                over[node.path] = max(over[node.path], node.time)
+            if node.around in towards:
+                near.append((key, node))
+    going_on = {other.around for other in trace.open.values() if other is not run}
+    last = 0
+    for key, node in near:
+        if node.run in trace.open:
+            if node.next is None or not node.next.isdisjoint(towards[node.around]):
+                last = max(last, node.last)
+                trace.ended.move_to_end(key)  # it may start more
+        elif node.around not in going_on and node.time > over[node.around]:  # of an earlier run in the same place
+            last = max(last, node.last)
+    return math.floor(last)
 
 
-def _following(trace: _Trace, span: ReadableSpan) -> tuple[int | None, float]:
-    """Of the nodes that had ended when `span` started, the one with the highest step, and that step; 0 without any."""
-    start = span.start_time or 0
-    found = [(node.last, node.fan_out, key) for key, node in trace.ended.items() if node.time <= start]
-    if not found:
-        return None, 0
-    last, _, key = max(found)
-    return key, math.floor(last)
+def _above(span: ReadableSpan) -> int:
+    return span.parent.span_id if span.parent else 0
 
 
-def _beside(trace: _Trace, run: _Run, attributes: Mapping[str, Any]) -> _Run | None:
-    """A run that goes on, that begins as this one does, and that was started together with it.
-
-    An agent that a tool of another agent calls begins as that one does, too, but nothing has started the two together.
-    PocketFlow says of no node how many flows it starts; flows inside each other begin with different nodes.
-    """
-    flow = names.POCKETFLOW_STEP in attributes
-    for other in reversed(trace.open.values()):
-        if other is run or other.first != run.first:
-            continue
-        together = sum(
-            one.first == run.first and one.after == other.after for one in trace.open.values() if one is not run
-        )
-        cause = None if other.after is None else trace.ended.get(other.after)
-        if flow or (cause is not None and together < cause.fan_out):
-            return other
-    return None
+def _path(attributes: Mapping[str, Any], name: str) -> str:
+    """Where a node lies inside others: `outer:inner`."""
+    return str(attributes.get(names.NODE_PATH) or name)
 
 
-def _fan_out(attributes: Mapping[str, Any]) -> int:
-    """How many runs a node may have started at once."""
-    found = (attributes.get(names.LANGGRAPH_NEXT), attributes.get(names.LANGGRAPH_SEND))
-    return sum(len(cast("Sequence[object]", value)) for value in found if isinstance(value, (list, tuple)))
+def _around(path: str) -> str:
+    return path.rpartition(":")[0]
 
 
-def _label(run: _Run, name: str, attributes: Mapping[str, Any]) -> str:
-    """The name of a node's box: two nodes of one class in a flow have two boxes."""
+def _next(attributes: Mapping[str, Any]) -> set[object] | None:
+    """Names of the nodes that a node goes on to, None where it does not say; the last one of a flow goes nowhere."""
+    found: set[object] = set()
+    for name in (names.LANGGRAPH_NEXT, names.LANGGRAPH_SEND, names.POCKETFLOW_NEXT):
+        value = attributes.get(name)
+        found.update(cast("Sequence[object]", value) if isinstance(value, (list, tuple)) else (value,))
+    found.discard(None)
+    return found if found or names.POCKETFLOW_STEP in attributes else None
+
+
+def _label(run: _Run, path: str, attributes: Mapping[str, Any]) -> str:
+    """The name of a node's box: its path; two nodes of one class in a flow have two boxes."""
     index = _number(attributes, names.POCKETFLOW_NODE_INDEX)
-    if index is None or run.indexes.setdefault(name, index) == index:
-        return name
-    return f"{name} #{index}"
+    if index is None or run.indexes.setdefault(path, index) == index:
+        return path
+    return f"{path}#{index}"
 
 
 def _number(attributes: Mapping[str, Any], name: str) -> int | None:

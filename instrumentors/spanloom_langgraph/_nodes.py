@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from opentelemetry.trace import Link
 
-from spanloom.instrument import Begun, below_dropped, current_scope, error_type, names
+from spanloom.instrument import Begun, below_dropped, current_scope, error_type, names, path_below
 from spanloom_langgraph._flow import PARENT_COMMAND, goto, interrupts, status_of
 from spanloom_langgraph._runs import GraphScope, run_of
 from spanloom_langgraph._shape import END, START
@@ -155,6 +155,9 @@ class Nodes:
             names.LANGGRAPH_STEP: step,
             names.LANGGRAPH_TASK_ID: task.id,
         }
+        scope.path = path_below(above.path, task.name)
+        if above.path is not None:
+            attributes[names.NODE_PATH] = scope.path
         failed = within.edges.handled(path)
         if failed is None:
             links = within.edges.into(step, task.triggers, path)

@@ -10,7 +10,7 @@ import sys
 from typing import TYPE_CHECKING, Any, cast
 from weakref import WeakKeyDictionary
 
-from spanloom.instrument import Begun, Scope, below_dropped, current_scope, guarded, names, stamps
+from spanloom.instrument import Begun, Scope, below_dropped, current_scope, guarded, names, path_of, stamps
 from spanloom_langgraph._edges import Edges
 from spanloom_langgraph._flow import bubble_up, status_of
 from spanloom_langgraph._others import say_once
@@ -163,6 +163,7 @@ class Runs:
         facts = self.facts(graph)
         scope = RunScope(self.telemetry)
         scope.graph = graph
+        scope.path = path_of(above)
         config: Mapping[str, Any] | None = kwargs.get("config", args[1] if len(args) > 1 else None)
         scope.stamps = conversation(graph, config)
         is_root = run_of(above) is None

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from spanloom.instrument import Scope, Snapshot, Telemetry, current_scope, names
-from spanloom_pocketflow._describe import Facts, action_text, size_of
+from spanloom.instrument import Scope, Snapshot, Telemetry, current_scope, names, path_below, path_of
+from spanloom_pocketflow._describe import TYPE_NAMES, Facts, action_text, size_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -45,16 +45,23 @@ class Unit(Scope):
     def begin(self, extra: dict[str, AttributeValue] | None = None) -> Self:
         """Open the span, with the state as it is now remembered."""
         facts, place = self.facts, self.place
+        name = facts.name
         if place is None:
-            attributes = {**facts.root, **extra} if extra else facts.root
-            self.open(facts.span_name, attributes)
+            attributes = {**facts.root, **extra} if extra else {**facts.root}
         else:
             attributes = {
                 **facts.node,
                 names.POCKETFLOW_STEP: place.step,
                 names.POCKETFLOW_NODE_INDEX: place.index,
             }
-            self.open(facts.span_name, attributes, links=place.links)
+            if name in TYPE_NAMES:  # all of them would have one path
+                name = f"{name}#{place.index}"
+        self.path = path_of(current_scope())
+        if names.NODE_NAME in attributes:
+            self.path = path_below(self.path, name)
+            if self.path != facts.name:
+                attributes[names.NODE_PATH] = self.path
+        self.open(facts.span_name, attributes, links=() if place is None else place.links)
         if self.recording and not self.unsampled:
             capture = self._telemetry.capture
             # A run of its own shows the whole state it got and left; inside one, the changes say more.

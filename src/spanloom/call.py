@@ -105,7 +105,8 @@ class Call:
 
     def response(self, *, model: str | None = None, id: str | None = None) -> None:  # noqa: A002  the convention's word
         """Which model has answered, and the provider's id of the answer."""
-        known, identity = (None if text is None else key_text(text) for text in (model, id))
+        known = None if model is None else key_text(model)
+        identity = None if id is None else key_text(id)
         self._tell(lambda facts: facts.tell_response(known, identity))
 
     def record(self, response: object) -> None:

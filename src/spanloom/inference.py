@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from time import perf_counter
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from opentelemetry.trace import SpanKind, Status, StatusCode
 
@@ -229,14 +229,14 @@ class Inference(Scope):
         """In the texts below the keys `words`, and in the id of the response."""
         capture = self._telemetry.capture
         for key in words:
-            value = facts.get(key)
+            value: Any = facts.get(key)
             if value is None:
                 continue
             if isinstance(value, str):
                 facts[key] = capture.name(value)
             else:
                 shown = capture.word if key == names.GEN_AI_RESPONSE_FINISH_REASONS else capture.name
-                facts[key] = [shown(str(text)) for text in cast("Sequence[object]", value)]
+                facts[key] = [shown(str(text)) for text in value]
         identity = facts.pop(names.GEN_AI_RESPONSE_ID, None)
         if isinstance(identity, str) and (shown := capture.identity(identity)) is not None:
             facts[names.GEN_AI_RESPONSE_ID] = shown

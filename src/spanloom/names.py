@@ -100,7 +100,7 @@ USER_ID: Final = "user.id"
 
 # --- spanloom's own ------------------------------------------------------------------------------------------
 NODE_NAME: Final = "spanloom.node.name"
-NODE_PATH: Final = "spanloom.node.path"  # of a node inside other nodes: `outer:inner`
+NODE_PATH: Final = "spanloom.node.path"  # of a node inside other nodes: `outer:inner`; of a plain Flow: `Flow#1`
 STATUS: Final = "spanloom.status"  # "closed" | "cancelled" | "exited" | "interrupted" ...: ended early, and no error
 CANCELLED_CAUSE: Final = "spanloom.cancelled.cause"  # `error.type` of what a span above failed with (a timeout)
 INPUT: Final = "spanloom.input"

@@ -2,6 +2,7 @@
 
 import asyncio
 import operator
+import threading
 from typing import Annotated
 
 import pytest
@@ -17,6 +18,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.prebuilt import ToolNode
 from langgraph.types import Command, Send
 
+import spanloom
+from spanloom import telemetry
 from spanloom.config import Config
 from spanloom_langgraph import LangGraphInstrumentor
 
@@ -106,13 +109,13 @@ def test_a_graph_as_a_node_leads_into_itself_and_on(path, drawn):
     inner = chain("s1", "s2")
     chain("plan", "sub", "write", sub=inner).invoke({"x": []})
 
-    assert drawn() == path("plan sub s1 s2 write")
+    assert drawn() == path("plan sub sub:s1 sub:s2 write")
 
 
 def test_a_graph_as_the_first_node(path, drawn):
     chain("sub", "write", sub=chain("s1", "s2")).invoke({"x": []})
 
-    assert drawn() == path("sub s1 s2 write")
+    assert drawn() == path("sub sub:s1 sub:s2 write")
 
 
 def test_graphs_as_nodes_three_deep(path, drawn):
@@ -120,7 +123,7 @@ def test_graphs_as_nodes_three_deep(path, drawn):
     middle = chain("deep", "m2", deep=deep)
     chain("plan", "middle", "write", middle=middle).invoke({"x": []})
 
-    assert drawn() == path("plan middle deep d1 d2 m2 write")
+    assert drawn() == path("plan middle middle:deep middle:deep:d1 middle:deep:d2 middle:m2 write")
 
 
 def test_a_graph_as_a_node_in_a_loop(path, drawn):
@@ -129,19 +132,15 @@ def test_a_graph_as_a_node_in_a_loop(path, drawn):
     builder.add_conditional_edges("sub", lambda state: "plan" if state["x"].count("once") < 3 else END)
     builder.compile().invoke({"x": []})
 
-    assert drawn() == sorted({*path("plan sub s1 s2"), "s2 -> plan"})
+    assert drawn() == sorted({*path("plan sub sub:s1 sub:s2"), "sub:s2 -> plan"})
 
 
 def test_a_graph_that_a_node_calls(path, drawn):
     inner = chain("s1", "s2")
 
-    def calls(state):
-        inner.invoke({"x": []})
-        return {"x": []}
+    chain("plan", "work", "write", work=calling(inner)).invoke({"x": []})
 
-    chain("plan", "work", "write", work=calls).invoke({"x": []})
-
-    assert drawn() == path("plan work s1 s2 write")
+    assert drawn() == path("plan work work:s1 work:s2 write")
 
 
 @pytest.mark.parametrize("is_async", [False, True])
@@ -153,7 +152,7 @@ def test_graphs_beside_each_other_begin_together(path, drawn, is_async):
     built = builder.compile()
     asyncio.run(built.ainvoke({"x": []})) if is_async else built.invoke({"x": []})
 
-    assert drawn() == path("plan sub s1 s2 s3 write")
+    assert drawn() == path("plan sub sub:s1 sub:s2 sub:s3 write")
 
 
 def test_a_node_beside_a_graph(path, drawn):
@@ -163,7 +162,113 @@ def test_a_node_beside_a_graph(path, drawn):
     builder.add_node("join", nothing).add_edge(["quick", "sub"], "join")
     builder.compile().invoke({"x": []})
 
-    assert drawn() == sorted({*path("plan sub s1 join"), "plan -> quick", "quick -> s1"})
+    assert drawn() == sorted({*path("plan sub sub:s1 join"), "plan -> quick", "quick -> sub:s1"})
+
+
+def calling(graph, before=None, after=None):
+    """A node that calls a graph, once `before` has happened, and tells `after`."""
+
+    def calls(state):
+        assert before is None or before.wait(30)
+        graph.invoke({"x": []})
+        if after is not None:
+            after.set()
+        return {"x": []}
+
+    return calls
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_two_graphs_with_nodes_of_one_name_have_their_own_boxes(path, drawn, is_async):
+    built = chain("plan", "one", "two", "write", one=chain("s1", "s2"), two=chain("s1", "s2"))
+    asyncio.run(built.ainvoke({"x": []})) if is_async else built.invoke({"x": []})
+
+    assert drawn() == path("plan one one:s1 one:s2 two two:s1 two:s2 write")
+
+
+@pytest.mark.parametrize("led_to", [False, True])
+def test_graphs_beside_each_other_begin_together_though_one_has_ended_before(path, drawn, langfuse, led_to):
+    over = threading.Event()
+    builder = StateGraph(State).add_node("one", calling(chain("s1", "s2"), after=over))
+    builder.add_node("two", calling(chain("s1", "s2"), before=over)).add_node("join", nothing)
+    if led_to:
+        builder.add_node("plan", nothing).add_edge(START, "plan")
+    source = "plan" if led_to else START
+    builder.add_edge(source, "one").add_edge(source, "two").add_edge(["one", "two"], "join")
+    builder.compile().invoke({"x": []})
+
+    steps = {}
+    for one in langfuse.observations:
+        if "langgraph_node" in one.metadata:
+            steps.setdefault(one.metadata["langgraph_step"], set()).add(one.metadata["langgraph_node"])
+    assert [steps[step] for step in sorted(steps)] == [
+        *([{"plan"}] if led_to else []),
+        {"one", "two"},
+        {"one:s1", "two:s1"},
+        {"one:s2", "two:s2"},
+        {"join"},
+    ]
+
+
+def test_a_graph_sent_to_twice_shares_its_boxes_though_one_has_ended_before(path, drawn):
+    over, inner = threading.Event(), chain("s1", "s2", "s3")
+    builder = StateGraph(State).add_node("plan", nothing).add_node("join", nothing)
+    builder.add_node("work", lambda state: state["x"][0](state))
+    sends = [Send("work", {"x": [calling(inner, **turn)]}) for turn in ({"after": over}, {"before": over})]
+    builder.add_edge(START, "plan").add_conditional_edges("plan", lambda state: sends, ["work"])
+    builder.add_edge("work", "join").compile().invoke({"x": []})
+
+    assert drawn() == path("plan work work:s1 work:s2 work:s3 join")
+
+
+def test_a_graph_that_a_node_calls_twice_leads_back_into_itself(path, drawn):
+    inner = chain("s1", "s2")
+
+    def calls(state):
+        inner.invoke({"x": []})
+        inner.invoke({"x": []})
+        return {"x": []}
+
+    builder = StateGraph(State).add_node("plan", counted).add_node("work", calls).add_edge(START, "plan")
+    builder.add_edge("plan", "work")
+    builder.add_conditional_edges("work", lambda state: "plan" if state["x"].count("once") < 2 else END)
+    builder.compile().invoke({"x": []})
+
+    assert drawn() == sorted({*path("plan work work:s1 work:s2"), "work:s2 -> work:s1", "work:s2 -> plan"})
+
+
+def test_a_graph_that_is_sent_to_more_often_than_is_remembered(path, drawn, monkeypatch):
+    """Two at a time; the node that has started all of them is not forgotten."""
+    monkeypatch.setattr("spanloom_langfuse._steps._NODES", 8)
+    builder = StateGraph(State).add_node("plan", nothing).add_node("sub", chain("s1", "s2"))
+    sends = [Send("sub", {"x": []})] * 12
+    builder.add_edge(START, "plan").add_conditional_edges("plan", lambda state: sends, ["sub"])
+    builder.compile().invoke({"x": []}, {"max_concurrency": 2})
+
+    assert drawn() == path("plan sub sub:s1 sub:s2")
+
+
+def test_a_graph_in_a_step_of_the_programs_own(path, drawn, provider):
+    telemetry.use(provider, Config())
+    try:
+        with spanloom.workflow("desk"):
+            with spanloom.node("plan"):
+                pass
+            with spanloom.node("work"):
+                chain("s1", "s2").invoke({"x": []})
+            with spanloom.node("more"):
+                chain("s1").invoke({"x": []})
+    finally:
+        telemetry.use()
+
+    assert drawn() == path("plan work work:s1 work:s2 more more:s1")
+
+
+def test_an_observation_is_called_as_its_node_is(langfuse):
+    chain("plan", "sub", sub=chain("s1")).invoke({"x": []})
+
+    called = {one.name: one.metadata.get("langgraph_node") for one in langfuse.observations}
+    assert called == {"plan": "plan", "sub": "sub", "s1": "sub:s1", "invoke_workflow": None}
 
 
 class Model(GenericFakeChatModel):
@@ -206,7 +311,7 @@ def test_an_agent_as_a_tool_of_an_agent_with_the_same_nodes(path, drawn, langfus
 
     agent(ask, asking("2", name="ask"), AIMessage("done")).invoke({"messages": [("user", "?")]})
 
-    assert drawn() == path("model tools model tools model model")
+    assert drawn() == path("model tools tools:model tools:tools tools:model model")
     steps = sorted(one.metadata["langgraph_step"] for one in langfuse.observations if "langgraph_node" in one.metadata)
     assert len(set(steps)) == 6  # nothing runs beside anything
 
@@ -220,7 +325,7 @@ def test_commands_that_lead_out_of_a_graph(path, drawn):
     builder.add_node("other", nothing).add_edge(START, "plan").add_edge("plan", "sub")
     builder.compile().invoke({"x": []})
 
-    assert drawn() == path("plan sub s1 other")
+    assert drawn() == path("plan sub sub:s1 other")
 
 
 def test_tasks_of_an_entrypoint(path, drawn):

@@ -94,7 +94,7 @@ def test_a_flow_as_a_node_in_a_loop(path, drawn, batch):
     first >> Last()
     desk(Look(start=first)).run({})
 
-    assert drawn(batch) == sorted({*path("Decide Look First Last Decide Answer")})
+    assert drawn(batch) == sorted({*path("Decide Look Look:First Look:Last Decide Answer")})
 
 
 def test_flows_three_deep_each_the_first_node(path, drawn):
@@ -112,7 +112,7 @@ def test_flows_three_deep_each_the_first_node(path, drawn):
     middle >> Answer()
     Outer(start=middle).run({})
 
-    assert drawn(1) == path("Middle Inner Search Answer")
+    assert drawn(1) == path("Middle Middle:Inner Middle:Inner:Search Answer")
 
 
 class Items(BatchFlow):
@@ -163,10 +163,107 @@ def test_two_nodes_of_one_class_have_two_boxes(drawn):
 
     assert drawn() == [
         "Answer -> __end__",
-        "Search #1 -> Answer",
-        "Search -> Search #1",
+        "Search -> Search#1",
+        "Search#1 -> Answer",
         "__start__ -> Search",
     ]
+
+
+class Plan(Node):
+    pass
+
+
+class Write(Node):
+    pass
+
+
+def two_steps():
+    first = Plan()
+    first >> Write()
+    return first
+
+
+@pytest.mark.parametrize("batch", [1, 3, 1000])
+def test_two_flows_with_nodes_of_one_class_have_their_own_boxes(path, drawn, batch):
+    class One(Flow):
+        pass
+
+    class Two(Flow):
+        pass
+
+    first = Plan()
+    first >> One(start=two_steps()) >> Two(start=two_steps()) >> Write()
+    Flow(start=first).run({})
+
+    assert drawn(batch) == path("Plan One One:Plan One:Write Two Two:Plan Two:Write Write")
+
+
+@pytest.mark.parametrize("outermost", [True, False])
+def test_so_have_two_flows_without_names(path, drawn, outermost):
+    class Outer(Flow):
+        pass
+
+    first = Plan()
+    first >> Flow(start=two_steps()) >> Flow(start=two_steps()) >> Write()
+    flow = Outer(start=first)
+    flow.run({}) if outermost else Flow(start=flow).run({})
+
+    way = ["Plan", "Flow#1", "Flow#1:Plan", "Flow#1:Write", "Flow#2", "Flow#2:Plan", "Flow#2:Write", "Write"]
+    assert drawn(2) == path(" ".join(way if outermost else ["Outer", *(f"Outer:{each}" for each in way)]))
+
+
+def test_flows_of_parallel_parameter_sets_that_part(drawn, langfuse):
+    """Each set goes another way; the flow of one is over before that of the other begins."""
+
+    class Choose(AsyncNode):
+        async def post_async(self, shared, prep_res, exec_res):
+            return self.params["way"]
+
+    class Step(AsyncNode):
+        async def exec_async(self, prep_res):
+            await asyncio.sleep(0)
+
+    class Late(AsyncNode):
+        async def exec_async(self, prep_res):
+            for _ in range(50):
+                await asyncio.sleep(0)
+
+    class Near(AsyncFlow):
+        pass
+
+    class Far(AsyncFlow):
+        pass
+
+    class Together(AsyncParallelBatchFlow):
+        async def prep_async(self, shared):
+            return [{"way": "near"}, {"way": "far"}]
+
+    choose, late = Choose(), Late()
+    choose - "near" >> Near(start=Step())
+    choose - "far" >> late >> Far(start=Step())
+    asyncio.run(Together(start=choose).run_async({}))
+    drawn(1)
+
+    steps = {
+        one.metadata["langgraph_node"]: one.metadata["langgraph_step"]
+        for one in langfuse.observations
+        if "langgraph_node" in one.metadata
+    }
+    assert steps["Far"] == steps["Late"] + 1
+    assert steps["Choose"] < steps["Near"] < steps["Near:Step"]
+    assert steps["Choose"] < steps["Late"] < steps["Far"] < steps["Far:Step"]
+    assert steps["Near"] == steps["Late"]
+
+
+def test_observations_are_called_as_their_nodes_are(drawn, langfuse):
+    class One(Flow):
+        pass
+
+    Flow(start=One(start=Search())).run({})
+    drawn()
+
+    assert langfuse.called("Search").metadata["langgraph_node"] == "One:Search"
+    assert langfuse.called("One").metadata["langgraph_node"] == "One"
 
 
 def test_a_node_alone(path, drawn):
@@ -205,7 +302,7 @@ def test_an_async_flow_in_a_flow(path, drawn):
     begin >> inner
     asyncio.run(AsyncFlow(start=begin).run_async({}))
 
-    assert drawn(1) == path("Begin Inner Step")
+    assert drawn(1) == path("Begin Inner Inner:Step")
 
 
 NUMBERS = count()

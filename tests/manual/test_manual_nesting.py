@@ -121,6 +121,34 @@ invoke_workflow mine
     )
 
 
+def test_nodes_inside_nodes_say_where_they_lie(spans, langgraph):
+    from langgraph.graph import START, StateGraph
+
+    @spanloom.node
+    def look(state):
+        with spanloom.tool("search"), spanloom.node("rank"):
+            return {"x": 1}
+
+    graph = StateGraph(dict).add_node("research", look).add_edge(START, "research").compile()
+    with spanloom.workflow("desk"):
+        with spanloom.node("plan"):
+            pass
+        with spanloom.node("work"):
+            graph.invoke({})
+
+    assert {
+        span.attributes["spanloom.node.name"]: span.attributes.get("spanloom.node.path")
+        for span in spans.spans
+        if "spanloom.node.name" in span.attributes
+    } == {
+        "plan": None,
+        "work": None,
+        "research": "work:research",
+        "look": "work:research:look",
+        "rank": "work:research:look:rank",
+    }
+
+
 def test_an_interrupt_that_passes_through_is_no_error(spans, langgraph):
     from langgraph.checkpoint.memory import InMemorySaver
     from langgraph.types import interrupt

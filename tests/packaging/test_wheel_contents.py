@@ -110,7 +110,8 @@ def test_the_sdist_has_what_a_packager_needs_and_nothing_of_the_work_place(built
     tops = {name.partition("/")[0] for name in names}
     assert {"src", "instrumentors", "exporters", "tests", "README.md", "LICENSE", "pyproject.toml"} <= tops
     assert tops <= {
-        "src", "instrumentors", "exporters", "tests", "docs", "examples", "benchmarks", "scripts",
+        "src", "instrumentors", "exporters", "tests", "docs", "examples", "benchmarks", "scripts", "compose",
         "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "pyproject.toml", "PKG-INFO", ".gitignore",
+        "docker-compose.yml",
     }  # fmt: skip
     assert not [name for name in names if "__pycache__" in name or "/.spanloom/" in name]
