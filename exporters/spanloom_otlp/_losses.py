@@ -24,7 +24,7 @@ else:
 
 
 def read(folder: Path) -> dict[str, int]:
-    """How many spans were lost, by reason: `size`, `age`, `broken`, `memory`, `rejected`."""
+    """How many spans were lost, by reason: `size`, `age`, `broken`, `memory`, `rejected`, `refused`."""
     try:
         found = json.loads((folder / NAME).read_bytes())
         return {str(reason): int(spans) for reason, spans in found.items()}
